@@ -1,0 +1,4 @@
+//! A version-negotiating proxy for OMA Device Management (SyncML DM).
+
+pub mod policy;
+pub mod syncml;

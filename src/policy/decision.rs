@@ -1,0 +1,85 @@
+//! What was decided. Only [`decide`](super::decide::decide) makes decisions, so every one of them
+//! has been through the policy.
+
+use std::sync::Arc;
+
+use super::reason::{Reason, Requirement, Verdict};
+use crate::syncml::{status::Status, version::Version};
+
+/// What to do with one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub(super) verdict: Verdict,
+    pub(super) reason: Reason,
+    pub(super) requirement: Option<Requirement>,
+    pub(super) rule: Option<Arc<str>>,
+    pub(super) server: usize,
+    pub(super) used: Option<Version>,
+    pub(super) recommended: Option<Version>,
+    pub(super) lossy: bool,
+    pub(super) status: Status,
+    pub(super) body_hints: bool,
+}
+
+impl Decision {
+    /// What to do.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Why.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The requirement of the contribution that this fulfils.
+    #[must_use]
+    pub const fn requirement(&self) -> Option<Requirement> {
+        self.requirement
+    }
+
+    /// The name of the rule that said so.
+    #[must_use]
+    pub const fn rule(&self) -> Option<&Arc<str>> {
+        self.rule.as_ref()
+    }
+
+    /// The server that gets the message, as an index into the site's servers.
+    #[must_use]
+    pub const fn server(&self) -> usize {
+        self.server
+    }
+
+    /// The version in which the server sees the message; `None` when it is not SyncML of a known
+    /// version, or nothing goes to a server.
+    #[must_use]
+    pub const fn used(&self) -> Option<Version> {
+        self.used
+    }
+
+    /// The version recommended to the device.
+    #[must_use]
+    pub const fn recommended(&self) -> Option<Version> {
+        self.recommended
+    }
+
+    /// Whether a bridge may drop what the other version has no word for.
+    #[must_use]
+    pub const fn lossy(&self) -> bool {
+        self.lossy
+    }
+
+    /// The status of the answer when it is refused: 513, or 505.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Whether hints may go into the body; without, they go into an HTTP header only.
+    #[must_use]
+    pub const fn body_hints(&self) -> bool {
+        self.body_hints
+    }
+}

@@ -1,0 +1,335 @@
+//! Policies as they are used: checked, resolved and complete.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use wildmatch::WildMatch;
+
+use super::reason::Verdict;
+use crate::syncml::{
+    alert::StartedBy,
+    header::Encoding,
+    version::{Family, Version, VersionTable},
+};
+
+/// All that a folder of policies says.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    /// How the process runs.
+    pub settings: Settings,
+    /// The versions that protover knows.
+    pub versions: VersionTable,
+    /// The sites, in the order of their files' names.
+    pub sites: Vec<Arc<Site>>,
+}
+
+/// What devices address, and the servers behind it.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The first 16 hexadecimal digits of the SHA-256 of its file.
+    pub digest: Arc<str>,
+    /// Hosts in lower case without port; `*` matches any, `*.example.com` any below.
+    pub hosts: Vec<Box<str>>,
+    /// The prefix of the paths that belong to it, matched at segment boundaries.
+    pub path: Box<str>,
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+    /// Whether whole messages are checked.
+    pub strict: bool,
+    /// The recommended version of each family, in the order of [`Family::ALL`].
+    pub recommend: [Option<Version>; 2],
+    /// The versions that its servers speak, each once, descending within their families.
+    pub supported: Vec<Version>,
+    /// At least one.
+    pub servers: Vec<Arc<Server>>,
+    /// What becomes of a known version that no server speaks.
+    pub unsupported: Unsupported,
+    /// What becomes of a malformed message.
+    pub malformed: OnMalformed,
+    /// Where the recommended version is said.
+    pub carriers: Carriers,
+    /// First match wins.
+    pub rules: Vec<Rule>,
+}
+
+impl Site {
+    /// The recommended version of a family.
+    #[must_use]
+    pub fn recommended(&self, family: Family) -> Option<Version> {
+        match family {
+            Family::Dm => self.recommend[0],
+            Family::SyncMl => self.recommend[1],
+        }
+    }
+
+    /// The versions of a family that a server speaks, with `first` in front when it is given, then
+    /// descending: the order of the Items in a Server-3 answer and of `DM-Supported-Versions`.
+    pub fn supported_with_first(&self, family: Family, first: Option<Version>) -> impl Iterator<Item = Version> + '_ {
+        let rest = self.supported.iter().copied().filter(move |version| version.family() == family && Some(*version) != first);
+        first.into_iter().chain(rest)
+    }
+}
+
+/// Whether decisions are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They are.
+    #[default]
+    Enforce,
+    /// They are made and logged; everything is passed unchanged.
+    Observe,
+}
+
+impl Mode {
+    /// The name in policies and log lines.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+/// A DM server behind a site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its name.
+    pub name: Arc<str>,
+    /// `http` or `https`; its path is put before the request's.
+    pub url: http::Uri,
+    /// The versions that it speaks.
+    pub speaks: Vec<Version>,
+    /// PEM file with the authorities that its certificate may come from; those of the system without.
+    pub ca: Option<PathBuf>,
+    /// PEM files that protover shows it: certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Whether it sees the host that the device addressed, or its own.
+    pub host: HostHeader,
+}
+
+/// Which `Host` a server sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The one that the device sent.
+    #[default]
+    Keep,
+    /// That of the server's URL.
+    Rewrite,
+}
+
+/// What becomes of a known version that no server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unsupported {
+    /// It is rewritten to one that a server speaks.
+    Bridge,
+    /// It is answered with the error that names the recommended version.
+    #[default]
+    Refuse,
+    /// It is passed to the first server.
+    Pass,
+}
+
+/// What becomes of a malformed message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnMalformed {
+    /// It is answered with HTTP 400.
+    #[default]
+    Refuse,
+    /// It is passed to the first server.
+    Pass,
+}
+
+/// Where the recommended version is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carriers {
+    /// `DM-Recommended-Version` and `DM-Supported-Versions` of the HTTP answer.
+    pub http_header: bool,
+    /// An Item in the Status that answers SyncHdr.
+    pub status_item: bool,
+    /// An EMI in SyncHdr/Meta.
+    pub header_meta: bool,
+}
+
+impl Carriers {
+    /// Whether any of them is in the body.
+    #[must_use]
+    pub const fn any_in_body(self) -> bool {
+        self.status_item || self.header_meta
+    }
+}
+
+/// A rule of a site.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name.
+    pub name: Arc<str>,
+    /// When it matches: all of these.
+    pub when: When,
+    /// What it says.
+    pub then: Then,
+}
+
+/// The conditions of a rule; those that are `None` always hold.
+#[derive(Clone, Debug, Default)]
+pub struct When {
+    /// The declared version is one of these (a comparison has been resolved over the table).
+    pub version: Option<Vec<Version>>,
+    /// Source/LocURI.
+    pub device: Option<WildMatch>,
+    /// `User-Agent`.
+    pub user_agent: Option<WildMatch>,
+    /// The encoding of the body.
+    pub encoding: Option<Encoding>,
+    /// The subject of the client's certificate.
+    pub client_certificate: Option<WildMatch>,
+    /// The path of the request.
+    pub path: Option<WildMatch>,
+    /// Who started the session.
+    pub started_by: Option<StartedBy>,
+    /// The part of the devices, in hundredths of a per cent: 10 000 is all.
+    pub share: Option<u16>,
+}
+
+/// What a rule says; what it leaves open is decided as without the rule.
+#[derive(Clone, Debug, Default)]
+pub struct Then {
+    /// `pass`, `advise`, `bridge` or `refuse`.
+    pub verdict: Option<Verdict>,
+    /// The server that gets the message, as an index.
+    pub server: Option<usize>,
+    /// The version to bridge to.
+    pub to: Option<Version>,
+    /// The version to recommend.
+    pub recommend: Option<Version>,
+    /// Whether a bridge may drop what the other version has no word for.
+    pub lossy: bool,
+}
+
+/// How the process runs: `proxy.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where devices connect. At least one.
+    pub listeners: Vec<Listener>,
+    /// What clients and servers may take up.
+    pub limits: Limits,
+    /// Where decision lines go.
+    pub decisions: Decisions,
+}
+
+/// A place where devices connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in log lines.
+    pub name: Arc<str>,
+    /// Address and port; port 0 takes any free one.
+    pub address: std::net::SocketAddr,
+    /// TLS, when it is spoken.
+    pub tls: Option<ListenerTls>,
+}
+
+/// The TLS side of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// PEM file: the certificate and those between it and the root.
+    pub certificate: PathBuf,
+    /// PEM file: its private key.
+    pub key: PathBuf,
+    /// PEM file: the authorities that clients' certificates may come from.
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients show a certificate.
+    pub client_auth: ClientAuth,
+}
+
+/// Whether clients show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked.
+    #[default]
+    Off,
+    /// They may.
+    Optional,
+    /// They must.
+    Required,
+}
+
+/// What clients and servers may take up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's body, and of an answer that protover reads; packed and unpacked.
+    pub body: usize,
+    /// Connections of clients at one time, over all listeners.
+    pub connections: usize,
+    /// For the TLS handshake, and for a whole request head.
+    pub header_timeout: Duration,
+    /// For a whole message to arrive; for other bodies, and for an answer to be taken, without progress.
+    pub body_timeout: Duration,
+    /// For a connection without a request.
+    pub idle_timeout: Duration,
+    /// For a server to answer, from connecting to the last byte of a message.
+    pub upstream_timeout: Duration,
+    /// For requests that are under way at SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 1 << 20,
+            connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            upstream_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where decision lines go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decisions {
+    /// The destination.
+    pub to: DecisionsTo,
+    /// How device identifiers appear, in decision lines and in diagnostics.
+    pub device: DeviceIds,
+    /// File with the key of [`DeviceIds::Hash`]; a random key for the life of the process without.
+    pub key_file: Option<PathBuf>,
+    /// What becomes of requests when lines cannot be written.
+    pub on_failure: OnLogFailure,
+}
+
+/// The destination of decision lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DecisionsTo {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// How device identifiers appear in logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceIds {
+    /// As they are.
+    #[default]
+    Plain,
+    /// As a keyed hash.
+    Hash,
+    /// Not at all.
+    Omit,
+}
+
+/// What becomes of requests when decision lines cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLogFailure {
+    /// They are served.
+    #[default]
+    Serve,
+    /// They are answered with 503.
+    Refuse,
+}
