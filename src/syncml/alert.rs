@@ -1,5 +1,12 @@
 //! Who started a session: the Alert in package 1 (OMA-TS-DM_Protocol-V1_2_1, section 8.3).
 
+use super::{
+    body::{Cursor, Step, Steps},
+    element::Element,
+    header::HeaderIndex,
+    limits,
+};
+
 /// Who started a session, from the Alert in package 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StartedBy {
@@ -18,4 +25,35 @@ impl StartedBy {
             Self::Client => "client",
         }
     }
+}
+
+/// Who started the session, when this message says so. Looks at the first few commands only, and
+/// stops without an answer at the first thing that cannot be read.
+#[must_use]
+pub fn started_by(raw: &[u8], index: &HeaderIndex) -> Option<StartedBy> {
+    const COMMAND: usize = 3;
+    let mut cursor = Cursor::body(raw, index).ok()?;
+    let mut commands = 0;
+    let mut alert = false;
+    let mut data = false;
+    while let Some(step) = cursor.step().ok()? {
+        match step {
+            Step::Start { element, .. } if cursor.depth() == COMMAND => {
+                commands += 1;
+                alert = element == Element::Alert;
+                if commands > limits::COMMANDS_BEFORE_ALERT {
+                    return None;
+                }
+            }
+            Step::Start { element, .. } => data = alert && cursor.depth() == COMMAND + 1 && element == Element::Data,
+            Step::End { .. } => data = false,
+            Step::Text(field) if data => match &*index.text(raw, field) {
+                "1200" => return Some(StartedBy::Server),
+                "1201" => return Some(StartedBy::Client),
+                _ => {}
+            },
+            Step::Text(_) => {}
+        }
+    }
+    None
 }

@@ -7,6 +7,8 @@
 
 use std::{borrow::Cow, ops::Range};
 
+use super::xml;
+
 /// A range of bytes in a message, from `start` up to but without `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
@@ -213,7 +215,8 @@ impl HeaderIndex {
     pub fn text<'a>(&self, raw: &'a [u8], field: Field) -> Cow<'a, str> {
         match field.form {
             Form::Literal | Form::WbxmlTable | Form::WbxmlOpaque => String::from_utf8_lossy(field.text.of(raw)),
-            Form::XmlMixed | Form::WbxmlMixed => Cow::Owned(String::from_utf8_lossy(field.text.of(raw)).into_owned()),
+            Form::XmlMixed => Cow::Owned(xml::decode(field.text.of(raw))),
+            Form::WbxmlMixed => Cow::Owned(String::from_utf8_lossy(field.text.of(raw)).into_owned()),
         }
     }
 }
