@@ -3,7 +3,9 @@
 
 use super::{
     body::{Step, Steps},
+    bridge::{Bridged, Crossing},
     element::Element,
+    header::WbxmlPrologue,
     header::{Field, HeaderIndex},
     malformed::{Malformed, Problem},
     version::Forms,
@@ -16,6 +18,10 @@ use super::{
 pub fn scan(_raw: &[u8]) -> Result<HeaderIndex, Malformed> {
     Err(Malformed::new(Problem::Charset, 0))
 }
+
+/// The edits that name another version in the WBXML header and in the root's attributes: the public
+/// identifier as a number or as text, and `xmlns`, each where it agrees with the version the message is in.
+pub(super) fn names(_raw: &[u8], _prologue: &WbxmlPrologue, _crossing: &Crossing<'_>, _bridged: &mut Bridged) {}
 
 /// A walk through a WBXML document.
 #[derive(Debug)]
