@@ -13,7 +13,7 @@ use super::{
     body::{Cursor, Step, Steps},
     edit::Edits,
     element::{Dtd, Element, dtd},
-    header::{Field, HeaderIndex, Prologue, Span, XmlPrologue},
+    header::{Field, HeaderIndex, Prologue, PublicId, Span, WbxmlPrologue, XmlPrologue},
     malformed::Malformed,
     status::Status,
     version::Forms,
@@ -32,9 +32,42 @@ pub struct Crossing<'a> {
     /// at least carry, a TNDS payload or a generic alert, then passes as it is: the receiver answers
     /// the command with a status of its own (415, 406).
     pub lossy: bool,
-    /// For answers: the name space as the receiver itself writes it. Some phones take no other form
-    /// than their own.
-    pub xmlns: Option<&'a str>,
+    /// For answers: the names as the receiver itself writes them.
+    pub own: Own<'a>,
+}
+
+/// The names of a version as a peer writes them itself, right or wrong. Some phones compare what they
+/// get with that, and take no other form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Own<'a> {
+    /// The name space of the root.
+    pub xmlns: Option<&'a [u8]>,
+    /// The formal public identifier, of a DOCTYPE or a WBXML header.
+    pub fpi: Option<&'a [u8]>,
+    /// The address of the DTD in a DOCTYPE.
+    pub dtd_url: Option<&'a [u8]>,
+    /// The number in a WBXML header.
+    pub public_id: Option<u32>,
+}
+
+impl<'a> Own<'a> {
+    /// The names in a message.
+    #[must_use]
+    pub fn of(raw: &'a [u8], index: &HeaderIndex) -> Self {
+        let bytes = |span: Option<Span>| span.map(|span| span.of(raw));
+        match index.prologue {
+            Prologue::Xml(XmlPrologue { xmlns, fpi, dtd_url, .. }) => {
+                Self { xmlns: bytes(xmlns), fpi: bytes(fpi), dtd_url: bytes(dtd_url), public_id: None }
+            }
+            Prologue::Wbxml(WbxmlPrologue { public_id, xmlns, .. }) => {
+                let (fpi, public_id) = match public_id {
+                    PublicId::Text { fpi } => (Some(fpi), None),
+                    PublicId::Number { value, .. } => (None, Some(value)),
+                };
+                Self { xmlns: bytes(xmlns.map(|field| field.text)), fpi: bytes(fpi), dtd_url: None, public_id }
+            }
+        }
+    }
 }
 
 /// The edits of a bridged message.
@@ -117,37 +150,37 @@ pub fn bridge(raw: &[u8], index: &HeaderIndex, crossing: &Crossing<'_>) -> Resul
 
 /// Name space and DOCTYPE of an XML message.
 fn xml_names(raw: &[u8], prologue: &XmlPrologue, crossing: &Crossing<'_>, bridged: &mut Bridged) {
-    let Crossing { from, to, xmlns, .. } = crossing;
-    let identifiers = [
-        ("FPI", prologue.fpi, &from.fpi, &to.fpi),
-        ("DTD-URL", prologue.dtd_url, &from.dtd_url, &to.dtd_url),
-        ("xmlns", prologue.xmlns, &from.xmlns, &to.xmlns),
+    let Crossing { from, to, own, .. } = crossing;
+    let names = [
+        ("FPI", prologue.fpi, &from.fpi, &to.fpi, own.fpi),
+        ("DTD-URL", prologue.dtd_url, &from.dtd_url, &to.dtd_url, own.dtd_url),
+        ("xmlns", prologue.xmlns, &from.xmlns, &to.xmlns, own.xmlns),
     ];
-    for (name, span, from, to) in identifiers {
-        let Some(span) = span else { continue };
-        let theirs = span.of(raw);
-        let new = match xmlns {
-            Some(xmlns) if name == "xmlns" && theirs.eq_ignore_ascii_case(from.as_bytes()) => Some(xmlns.as_bytes().to_vec()),
-            _ => renumbered(theirs, from, to),
-        };
-        if let Some(new) = new.filter(|new| new != theirs) {
+    for (name, span, from, to, own) in names {
+        if let Some(span) = span
+            && let Some(new) = renamed(span.of(raw), from, to, own)
+        {
             bridged.replace(name, span, new);
         }
     }
 }
 
-/// An identifier of one version as that of another, in the case that it is written in:
-/// `syncml:SYNCML1.2` becomes `syncml:SYNCML1.1`. `None` when it is not that of the first version.
-pub(super) fn renumbered(theirs: &[u8], from: &str, to: &str) -> Option<Vec<u8>> {
+/// A name of one version as that of another: the receiver's own, or in the case that it is written in
+/// (`syncml:SYNCML1.2` becomes `syncml:SYNCML1.1`). `None` when it is not that of the first version, or
+/// stays as it is.
+pub(super) fn renamed(theirs: &[u8], from: &str, to: &str, own: Option<&[u8]>) -> Option<Vec<u8>> {
     let (from, to) = (from.as_bytes(), to.as_bytes());
     if !theirs.eq_ignore_ascii_case(from) {
         return None;
     }
-    if from.len() != to.len() {
-        return Some(to.to_vec());
-    }
-    let changed = theirs.iter().zip(from.iter().zip(to)).map(|(theirs, (from, to))| if from == to { *theirs } else { *to });
-    Some(changed.collect())
+    let new = match own {
+        Some(own) => own.to_vec(),
+        None if from.len() != to.len() => to.to_vec(),
+        None => {
+            theirs.iter().zip(from.iter().zip(to)).map(|(theirs, (from, to))| if from == to { *theirs } else { *to }).collect()
+        }
+    };
+    (new != theirs).then_some(new)
 }
 
 /// Media types of a management tree in one piece (OMA-TS-DM_TNDS-V1_2_1).

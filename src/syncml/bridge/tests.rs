@@ -11,7 +11,8 @@ fn across(raw: &str, from: Version, to: Version, lossy: bool, xmlns: Option<&str
     let table = VersionTable::default();
     let (from, to) = (table.get(from).unwrap(), table.get(to).unwrap());
     let index = scan(Encoding::Xml, raw.as_bytes()).unwrap();
-    let bridged = bridge(raw.as_bytes(), &index, &Crossing { from, to, lossy, xmlns })?;
+    let own = Own { xmlns: xmlns.map(str::as_bytes), ..Own::default() };
+    let bridged = bridge(raw.as_bytes(), &index, &Crossing { from, to, lossy, own })?;
     let out = bridged.edits.apply(&Bytes::copy_from_slice(raw.as_bytes()));
     let names = bridged.names.iter().map(ToString::to_string).collect();
     Ok((String::from_utf8(out.to_vec()).unwrap(), names))
@@ -84,7 +85,8 @@ fn values_in_any_form_become_plain_ones() {
 }
 
 /// `(body, name of the obstacle, command, status)`
-const OBSTACLES: [(&str, &str, Option<(Element, &str)>, u16); 5] = [
+type Case = (&'static str, &'static str, Option<(Element, &'static str)>, u16);
+const OBSTACLES: [Case; 5] = [
     (
         "<Exec><CmdID>7</CmdID><Correlator>c</Correlator><Item><Data>x</Data></Item></Exec>",
         "Correlator",

@@ -1,5 +1,10 @@
 use super::*;
-use crate::syncml::{bridge::Crossing, check, header::Encoding, scan};
+use crate::syncml::{
+    bridge::{Crossing, Own},
+    check,
+    header::Encoding,
+    scan,
+};
 
 fn request(root: &str, dtd: &str, proto: &str, body: &str) -> String {
     format!(
@@ -69,7 +74,7 @@ fn obstacle_in(raw: &str) -> (HeaderIndex, Obstacle) {
     let table = VersionTable::default();
     let index = scan(Encoding::Xml, raw.as_bytes()).unwrap();
     let (from, to) = (table.get(Version::DM_1_2).unwrap(), table.get(Version::DM_1_1).unwrap());
-    let crossing = Crossing { from, to, lossy: false, xmlns: None };
+    let crossing = Crossing { from, to, lossy: false, own: Own::default() };
     (index, crate::syncml::bridge::bridge(raw.as_bytes(), &index, &crossing).unwrap_err())
 }
 
