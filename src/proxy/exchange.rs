@@ -33,6 +33,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// Held by all that is not over yet.
+    pub alive: tokio::sync::mpsc::Sender<()>,
 }
 
 /// A request with its open record, as `record` hands it on.
