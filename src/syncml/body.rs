@@ -96,7 +96,7 @@ impl<'a> Cursor<'a> {
                 Some(Slot { span: Span { start: tag.end.saturating_sub(2), end: tag.end }, empty: true, page: 0 })
             }
             (Step::Start { tag, empty: true, .. }, Self::Wbxml(_)) => {
-                Some(Slot { span: Span { start: tag.start, end: tag.start + 1 }, empty: true, page: self.page() })
+                Some(Slot { span: tag, empty: true, page: self.page() })
             }
             _ => None,
         }
