@@ -31,9 +31,9 @@ macro_rules! elements {
 
             /// The element of this local name.
             #[must_use]
+            #[allow(non_upper_case_globals, reason = "one constant per element, for the match below")]
             pub fn named(name: &str) -> Self {
-                $(#[allow(non_upper_case_globals, reason = "one constant per element, for the match below")]
-                const $variant: &[u8] = stringify!($variant).as_bytes();)*
+                $(const $variant: &[u8] = stringify!($variant).as_bytes();)*
                 match name.as_bytes() {
                     $($variant => Self::$variant,)*
                     _ => Self::Other,
@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn what_is_new_in_1_2() {
-        let new: Vec<&str> = Element::ALL.iter().filter(|element| element.since() == (1, 2)).map(|element| element.name()).collect();
+        let new: Vec<&str> =
+            Element::ALL.iter().filter(|element| element.since() == (1, 2)).map(|element| element.name()).collect();
         assert_eq!(
             new,
             ["Field", "Filter", "Record", "FilterType", "SourceParent", "TargetParent", "Move", "Correlator", "FieldLevel"]

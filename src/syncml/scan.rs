@@ -187,7 +187,9 @@ impl<S: Steps> Walk<'_, S> {
         let mut value = None;
         loop {
             match self.next()? {
-                Step::Text(field) if field.place.len().max(field.text.len()) > limits::VALUE => return Err(malformed(Problem::TooLarge, field.place)),
+                Step::Text(field) if field.place.len().max(field.text.len()) > limits::VALUE => {
+                    return Err(malformed(Problem::TooLarge, field.place));
+                }
                 Step::Text(field) => value = Some(field),
                 Step::Start { tag, .. } => return Err(malformed(Problem::NotText(element.name()), tag)),
                 Step::End { tag: end, .. } => {

@@ -2,9 +2,8 @@
 
 use super::{
     super::{
-        bridge::{Bridged, Crossing, renumbered},
+        bridge::{Bridged, Crossing, renamed},
         header::{Field, PublicId, Span, WbxmlPrologue},
-        version::Forms,
     },
     head::Head,
     token::CONTINUES,
@@ -14,22 +13,28 @@ use super::{
 
 /// The edits that take public identifier and `xmlns` attribute of a message from one version to
 /// another, each only where it agrees with the version that the message is in.
+///
+/// The identifier in the string table is changed where it stands. No writer refers to it for anything
+/// else; a message that did would have that value changed with it.
 pub(in super::super) fn names(raw: &[u8], prologue: &WbxmlPrologue, crossing: &Crossing<'_>, bridged: &mut Bridged) {
-    let Crossing { from, to, .. } = *crossing;
+    let Crossing { from, to, own, .. } = *crossing;
     match prologue.public_id {
-        PublicId::Number { value, place } if value == from.public_id && value != to.public_id => {
-            bridged.replace("public-id", place, number(to.public_id, place.len()));
+        PublicId::Number { value, place } if value == from.public_id => {
+            let new = own.public_id.unwrap_or(to.public_id);
+            if new != value {
+                bridged.replace("public-id", place, number(new, place.len()));
+            }
         }
         PublicId::Number { .. } => {}
-        PublicId::Text { fpi } => text(raw, prologue, fpi, (from, to), bridged),
+        PublicId::Text { fpi } => {
+            if let Some(new) = renamed(fpi.of(raw), &from.fpi, &to.fpi, own.fpi) {
+                text(raw, prologue, fpi, new, bridged);
+            }
+        }
     }
-    let Some(field) = prologue.xmlns else { return };
-    let theirs = field.text.of(raw);
-    let new = match crossing.xmlns {
-        Some(xmlns) if theirs.eq_ignore_ascii_case(from.xmlns.as_bytes()) => Some(xmlns.as_bytes().to_vec()),
-        _ => renumbered(theirs, &from.xmlns, &to.xmlns),
-    };
-    if let Some(new) = new.filter(|new| new != theirs) {
+    if let Some(field) = prologue.xmlns
+        && let Some(new) = renamed(field.text.of(raw), &from.xmlns, &to.xmlns, own.xmlns)
+    {
         bridged.replace("xmlns", field.place, value(raw, field, &String::from_utf8_lossy(&new)));
     }
 }
@@ -46,10 +51,8 @@ fn number(value: u32, len: usize) -> Vec<u8> {
 
 /// The identifier in the string table. One of another length goes to the end of the table, so that
 /// every other string keeps its index.
-fn text(raw: &[u8], prologue: &WbxmlPrologue, fpi: Span, (from, to): (&Forms, &Forms), bridged: &mut Bridged) {
-    let theirs = fpi.of(raw);
-    let Some(new) = renumbered(theirs, &from.fpi, &to.fpi).filter(|new| new != theirs) else { return };
-    if new.len() == theirs.len() {
+fn text(raw: &[u8], prologue: &WbxmlPrologue, fpi: Span, new: Vec<u8>, bridged: &mut Bridged) {
+    if new.len() == fpi.len() {
         bridged.replace("FPI", fpi, new);
         return;
     }

@@ -1,0 +1,3 @@
+//! Tests of the whole, on real sockets, with real messages and independent programs.
+
+mod corpus;
