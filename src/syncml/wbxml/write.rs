@@ -16,8 +16,8 @@ pub struct Writer {
     out: Vec<u8>,
     /// The code page in force.
     page: u8,
-    /// The one to leave in force.
-    last: u8,
+    /// The one to leave in force; nothing may follow a whole message.
+    last: Option<u8>,
     open: usize,
     /// What to write as the root's `xmlns` attribute.
     xmlns: Option<Vec<u8>>,
@@ -27,7 +27,7 @@ impl Writer {
     /// For a fragment at a place where `page` is in force; [`Writer::finish`] leaves that page in force.
     #[must_use]
     pub fn fragment(page: u8) -> Self {
-        Self { out: Vec::new(), page, last: page, open: 0, xmlns: None }
+        Self { out: Vec::new(), page, last: Some(page), open: 0, xmlns: None }
     }
 
     /// For a whole message that answers another: its WBXML version, the form of its public id, UTF-8
@@ -60,7 +60,7 @@ impl Writer {
             None => field.text.of(raw).to_vec(),
             Some(forms) => xmlns_as(field.text.of(raw), &forms.xmlns),
         });
-        Self { out, page: 0, last: 0, open: 0, xmlns }
+        Self { out, page: 0, last: None, open: 0, xmlns }
     }
 
     /// Opens an element that is written as empty: its tag, with content. [`Writer::close`] ends it.
@@ -101,7 +101,9 @@ impl Writer {
     /// What was written.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
-        self.switch(self.last);
+        if let Some(page) = self.last {
+            self.switch(page);
+        }
         self.out
     }
 
