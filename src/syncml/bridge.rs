@@ -191,8 +191,9 @@ const GENERIC_ALERT: &str = "1226";
 fn downwards(raw: &[u8], index: &HeaderIndex, to: Dtd, lossy: bool, bridged: &mut Bridged) -> Result<(), Obstacle> {
     let mut cursor = Cursor::body(raw, index)?;
     let mut path: Vec<Open> = Vec::new();
-    // An element that is being dropped: its name, where it begins, and how many are open around it.
-    let mut dropping: Option<(Element, u32, usize)> = None;
+    // An element that is being dropped: its name, where it begins, in which code page, and how many are
+    // open around it.
+    let mut dropping: Option<(Element, u32, u8, usize)> = None;
     let mut seen_body = false;
     while let Some(step) = cursor.step()? {
         match step {
@@ -208,16 +209,20 @@ fn downwards(raw: &[u8], index: &HeaderIndex, to: Dtd, lossy: bool, bridged: &mu
                             tag.start,
                         ));
                     }
-                    dropping = Some((element, tag.start, path.len()));
+                    dropping = Some((element, tag.start, cursor.page(), path.len()));
                 }
                 path.push(Open { element, cmd_id: None });
             }
             Step::End { tag, .. } => {
                 path.pop();
-                if let Some((element, start, depth)) = dropping
+                if let Some((element, start, page, depth)) = dropping
                     && depth == path.len()
                 {
-                    bridged.replace(format!("dropped:{}", element.name()), Span { start, end: tag.end }, Vec::new());
+                    bridged.replace(
+                        format!("dropped:{}", element.name()),
+                        Span { start, end: tag.end },
+                        wbxml::dropped(page, cursor.page()),
+                    );
                     dropping = None;
                 }
             }

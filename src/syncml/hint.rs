@@ -61,7 +61,7 @@ pub fn status_item(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Opt
         writer.open(Element::Item);
         writer.leaf(Element::Data, &version);
         writer.close();
-    })?;
+    });
     let mut edits = Edits::new();
     edits.replace(slot.span, with).then_some(edits)
 }
@@ -83,7 +83,7 @@ impl Default for Status {
 }
 
 /// Adds `<EMI xmlns="syncml:metinf">DM-Recommended-Version=DM/1.3</EMI>` to SyncHdr/Meta, and Meta where
-/// there is none. `None` when it is there already, or when Meta cannot be opened.
+/// there is none. `None` when it is there already.
 #[must_use]
 pub fn header_meta(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Option<Edits> {
     let text = format!("{META}{recommended}");
@@ -93,12 +93,12 @@ pub fn header_meta(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Opt
     }
     let slot = index.meta.unwrap_or(index.header);
     let with = match index.meta {
-        Some(meta) => fill(raw, index, meta, None, Element::Meta, |writer| writer.leaf(Element::EMI, &text))?,
+        Some(meta) => fill(raw, index, meta, None, Element::Meta, |writer| writer.leaf(Element::EMI, &text)),
         None => fill(raw, index, index.header, None, Element::SyncHdr, |writer| {
             writer.open(Element::Meta);
             writer.leaf(Element::EMI, &text);
             writer.close();
-        })?,
+        }),
     };
     let mut edits = Edits::new();
     edits.replace(slot.span, with).then_some(edits)
