@@ -8,7 +8,7 @@ use super::record::Record;
 
 /// Every key, in order.
 #[cfg(test)]
-pub(super) const KEYS: [&str; 34] = [
+pub(super) const KEYS: [&str; 35] = [
     "ts",
     "id",
     "listener",
@@ -43,6 +43,7 @@ pub(super) const KEYS: [&str; 34] = [
     "bytes_out",
     "upstream_us",
     "duration_us",
+    "detail",
 ];
 
 /// The most characters of a text that a client chose; the rest is cut off with an ellipsis.
@@ -70,7 +71,7 @@ struct Line<'a> {
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let r = self.record;
-        let mut line = serializer.serialize_struct("Decision", 34)?;
+        let mut line = serializer.serialize_struct("Decision", 35)?;
         line.serialize_field("ts", &Shown(humantime::format_rfc3339_micros(r.at.wall)))?;
         line.serialize_field("id", r.id())?;
         line.serialize_field("listener", &*r.listener)?;
@@ -105,6 +106,7 @@ impl Serialize for Line<'_> {
         line.serialize_field("bytes_out", &r.bytes_out)?;
         line.serialize_field("upstream_us", &r.upstream.map(micros))?;
         line.serialize_field("duration_us", &micros(self.duration))?;
+        line.serialize_field("detail", &r.detail.as_deref().map(Short))?;
         line.end()
     }
 }

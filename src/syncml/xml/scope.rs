@@ -1,7 +1,5 @@
 //! Name spaces: which prefix means what, in which part of the message.
 
-use memchr::memchr;
-
 use super::{
     super::{element::Element, header::Span, malformed::Malformed},
     token::attributes,
@@ -73,7 +71,8 @@ impl Scope {
 
 /// A name's prefix without the colon, and its local part.
 pub(super) fn split(raw: &[u8], name: Span) -> (Span, Span) {
-    match memchr(b':', name.of(raw)) {
+    // Names are shorter than it takes to set up a search.
+    match name.of(raw).iter().position(|byte| *byte == b':') {
         Some(colon) => {
             let colon = name.start + u32::try_from(colon).unwrap_or_default();
             (Span { start: name.start, end: colon }, Span { start: colon + 1, end: name.end })
