@@ -65,7 +65,8 @@ impl Scope {
     }
 
     fn binding(&self, raw: &[u8], prefix: Span) -> Option<&Binding> {
-        self.bindings.iter().rev().find(|binding| binding.prefix.of(raw) == prefix.of(raw))
+        let same = |other: Span| other.len() == prefix.len() && (prefix.is_empty() || other.of(raw) == prefix.of(raw));
+        self.bindings.iter().rev().find(|binding| same(binding.prefix))
     }
 }
 
@@ -84,5 +85,5 @@ pub(super) fn split(raw: &[u8], name: Span) -> (Span, Span) {
 /// `SYNCML:SYNCML1.2`, `syncml:SYNCML1.1`, `syncml:syncml`; `syncml:metinf`; and no name space.
 fn is_ours(value: &[u8]) -> bool {
     let begins = |known: &[u8]| value.get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known));
-    value.is_empty() || begins(b"syncml:syncml") || begins(b"syncml:metinf")
+    value == b"syncml:metinf" || value.is_empty() || begins(b"syncml:syncml") || begins(b"syncml:metinf")
 }

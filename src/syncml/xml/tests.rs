@@ -19,7 +19,14 @@ fn read(raw: &[u8]) -> HeaderIndex {
 fn texts(raw: &str) -> Vec<String> {
     let index = read(raw.as_bytes());
     let text = |field: Field| index.text(raw.as_bytes(), field).into_owned();
-    vec![text(index.ver_dtd), text(index.ver_proto), text(index.session_id), text(index.msg_id), text(index.target), text(index.source)]
+    vec![
+        text(index.ver_dtd),
+        text(index.ver_proto),
+        text(index.session_id),
+        text(index.msg_id),
+        text(index.target),
+        text(index.source),
+    ]
 }
 
 fn problem(raw: impl AsRef<[u8]>) -> Problem {

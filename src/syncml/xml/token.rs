@@ -135,6 +135,18 @@ impl<'a> Tokens<'a> {
         }
     }
 
+    /// The end tag of the element that was opened as `name`, when it comes next and is plain.
+    pub(super) fn closing(&mut self, name: Span) -> Option<Token> {
+        let start = self.at;
+        let rest = self.raw.get(start..)?.strip_prefix(b"</")?.strip_prefix(name.of(self.raw))?;
+        if rest.first() != Some(&b'>') {
+            return None;
+        }
+        self.at = self.raw.len() - rest.len() + 1;
+        let name = Span::new(start + 2..self.at - 1);
+        Some(Token::End { tag: Span::new(start..self.at), name })
+    }
+
     fn end_tag(&mut self) -> Result<Token> {
         let start = self.at;
         self.at += 2;
@@ -150,6 +162,9 @@ impl<'a> Tokens<'a> {
         self.space();
         self.expect(b"=")?;
         self.space();
+        if let Some(value) = self.plainly_quoted() {
+            return Ok(Attribute { name, value });
+        }
         let value = self.quoted()?;
         if memchr(b'<', value.of(self.raw)).is_some() {
             return Err(Malformed { problem: Problem::Syntax, at: value.start });
@@ -163,6 +178,18 @@ impl<'a> Tokens<'a> {
         }
         self.at = end;
         Ok(Attribute { name, value })
+    }
+
+    /// A value in quotes that is short and holds nothing that needs a closer look.
+    fn plainly_quoted(&mut self) -> Option<Span> {
+        let [quote @ (b'"' | b'\''), rest @ ..] = self.raw.get(self.at..)? else { return None };
+        let len = rest.iter().take(SHORT).position(|byte| byte == quote || class::has(*byte, class::MARKUP | class::SUSPECT))?;
+        if rest.get(len) != Some(quote) {
+            return None;
+        }
+        let start = self.at + 1;
+        self.at = start + len + 1;
+        Some(Span::new(start..start + len))
     }
 
     /// A value in quotes; the reading stands behind them.
@@ -396,10 +423,12 @@ mod class {
     }
 }
 
+/// Most values are shorter than what pays for the set-up of a search.
+const SHORT: usize = 40;
+
 /// The length of the character data at the beginning, when it is short, and whether nothing in it
-/// needs a closer look. Most values are shorter than it takes to set up a search.
+/// needs a closer look.
 fn run(rest: &[u8]) -> (Option<usize>, bool) {
-    const SHORT: usize = 40;
     let mut plain = true;
     for (at, byte) in rest.iter().take(SHORT).enumerate() {
         if class::has(*byte, class::MARKUP) {
