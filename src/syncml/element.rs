@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn what_is_new_in_1_2() {
-        let new: Vec<&str> = Element::ALL.iter().filter(|element| element.since() == (1, 2)).map(|element| element.name()).collect();
+        let new: Vec<&str> =
+            Element::ALL.iter().filter(|element| element.since() == (1, 2)).map(|element| element.name()).collect();
         assert_eq!(
             new,
             ["Field", "Filter", "Record", "FilterType", "SourceParent", "TargetParent", "Move", "Correlator", "FieldLevel"]

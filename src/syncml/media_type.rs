@@ -140,7 +140,8 @@ impl<'a> Parameters<'a> {
                 continue;
             }
             let (name, value) = after.split_once('=')?;
-            let len = if value.starts_with('"') { quoted_len(value)? } else { value.find([';', ' ', '\t']).unwrap_or(value.len()) };
+            let len =
+                if value.starts_with('"') { quoted_len(value)? } else { value.find([';', ' ', '\t']).unwrap_or(value.len()) };
             let value = value.get(..len)?;
             if !is_token(name) || !(value.starts_with('"') || is_token_or_slash(value)) {
                 return None;
