@@ -95,9 +95,7 @@ impl<'a> Cursor<'a> {
             (Step::Start { tag, empty: true, .. }, Self::Xml(_)) => {
                 Some(Slot { span: Span { start: tag.end.saturating_sub(2), end: tag.end }, empty: true, page: 0 })
             }
-            (Step::Start { tag, empty: true, .. }, Self::Wbxml(_)) => {
-                Some(Slot { span: Span { start: tag.start, end: tag.start + 1 }, empty: true, page: self.page() })
-            }
+            (Step::Start { tag, empty: true, .. }, Self::Wbxml(_)) => Some(Slot { span: tag, empty: true, page: self.page() }),
             _ => None,
         }
     }

@@ -1,6 +1,25 @@
 //! Which edits take a message from one version to another, or why it cannot go.
+//!
+//! Between two versions of the table only names change: VerProto, VerDTD, the name space of the root,
+//! the identifiers of a DOCTYPE or of a WBXML header. Each is changed only where it agreed with the
+//! version the message is in, and keeps the form it was written in: what a peer writes for reasons of
+//! its own is not ours to mend. To a version with an older DTD the rest of the message is read as well,
+//! for what that DTD has no word for (`what the 1.2 releases added`: RepPro and MetInfo DTD 1.2,
+//! OMA-TS-DM_TNDS-V1_2_1, generic alerts in OMA-TS-DM_Protocol-V1_2_1, section 8.7).
 
-use super::{edit::Edits, header::HeaderIndex, malformed::Malformed, status::Status, version::Forms};
+use std::borrow::Cow;
+
+use super::{
+    body::{Cursor, Step, Steps},
+    edit::Edits,
+    element::{Dtd, Element, dtd},
+    header::{Field, HeaderIndex, Prologue, PublicId, Span, WbxmlPrologue, XmlPrologue},
+    malformed::Malformed,
+    status::Status,
+    version::Forms,
+    wbxml,
+    write::value,
+};
 
 /// From which version to which, and how.
 #[derive(Clone, Copy, Debug)]
@@ -9,11 +28,46 @@ pub struct Crossing<'a> {
     pub from: &'a Forms,
     /// The version that it shall be in.
     pub to: &'a Forms,
-    /// Whether what the other version has no word for may be dropped.
+    /// Whether elements that the other version has no word for may be dropped. What that version can
+    /// at least carry, a TNDS payload or a generic alert, then passes as it is: the receiver answers
+    /// the command with a status of its own (415, 406).
     pub lossy: bool,
-    /// For answers: the name space as the receiver itself writes it, used when it agrees with `to`.
-    /// Some phones take no other form than their own.
-    pub xmlns: Option<&'a str>,
+    /// For answers: the names as the receiver itself writes them.
+    pub own: Own<'a>,
+}
+
+/// The names of a version as a peer writes them itself, right or wrong. Some phones compare what they
+/// get with that, and take no other form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Own<'a> {
+    /// The name space of the root.
+    pub xmlns: Option<&'a [u8]>,
+    /// The formal public identifier, of a DOCTYPE or a WBXML header.
+    pub fpi: Option<&'a [u8]>,
+    /// The address of the DTD in a DOCTYPE.
+    pub dtd_url: Option<&'a [u8]>,
+    /// The number in a WBXML header.
+    pub public_id: Option<u32>,
+}
+
+impl<'a> Own<'a> {
+    /// The names in a message.
+    #[must_use]
+    pub fn of(raw: &'a [u8], index: &HeaderIndex) -> Self {
+        let bytes = |span: Option<Span>| span.map(|span| span.of(raw));
+        match index.prologue {
+            Prologue::Xml(XmlPrologue { xmlns, fpi, dtd_url, .. }) => {
+                Self { xmlns: bytes(xmlns), fpi: bytes(fpi), dtd_url: bytes(dtd_url), public_id: None }
+            }
+            Prologue::Wbxml(WbxmlPrologue { public_id, xmlns, .. }) => {
+                let (fpi, public_id) = match public_id {
+                    PublicId::Text { fpi } => (Some(fpi), None),
+                    PublicId::Number { value, .. } => (None, Some(value)),
+                };
+                Self { xmlns: bytes(xmlns.map(|field| field.text)), fpi: bytes(fpi), dtd_url: None, public_id }
+            }
+        }
+    }
 }
 
 /// The edits of a bridged message.
@@ -22,7 +76,16 @@ pub struct Bridged {
     /// What to change.
     pub edits: Edits,
     /// What is changed: `VerProto`, `VerDTD`, `xmlns`, `FPI`, `DTD-URL`, `public-id`, `dropped:…`.
-    pub names: Vec<&'static str>,
+    pub names: Vec<Cow<'static, str>>,
+}
+
+impl Bridged {
+    /// Adds an edit under a name.
+    pub(super) fn replace(&mut self, name: impl Into<Cow<'static, str>>, span: Span, with: Vec<u8>) {
+        if self.edits.replace(span, with) {
+            self.names.push(name.into());
+        }
+    }
 }
 
 /// Why a message cannot cross.
@@ -32,10 +95,8 @@ pub enum Obstacle {
     Element {
         /// What: the name of an element, `TNDS`, or `Alert 1226`.
         name: &'static str,
-        /// The CmdID of the command that has it; `None` when it is in SyncHdr.
-        cmd_id: Option<String>,
-        /// The name of that command.
-        cmd: Option<&'static str>,
+        /// The command that has it, when it is in one.
+        command: Option<Command>,
         /// The status that fits: 415 for a payload of an unknown type, 406 otherwise.
         status: Status,
         /// The byte where it stands.
@@ -45,10 +106,169 @@ pub enum Obstacle {
     Malformed(Malformed),
 }
 
-/// Finds the edits that take a message from one version to another.
+/// A command of a message, as a Status refers to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Which command: [`Element::is_command`] holds.
+    pub element: Element,
+    /// Its CmdID.
+    pub cmd_id: String,
+}
+
+impl From<Malformed> for Obstacle {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+/// Finds the edits that take a message from one version to another. Between versions of the same DTD,
+/// and upwards, nothing behind SyncHdr is read.
 ///
 /// # Errors
 /// [`Obstacle`] when the message cannot cross.
-pub fn bridge(_raw: &[u8], _index: &HeaderIndex, _crossing: &Crossing<'_>) -> Result<Bridged, Obstacle> {
-    Ok(Bridged::default())
+pub fn bridge(raw: &[u8], index: &HeaderIndex, crossing: &Crossing<'_>) -> Result<Bridged, Obstacle> {
+    let Crossing { from, to, .. } = *crossing;
+    let mut bridged = Bridged::default();
+    match index.prologue {
+        Prologue::Xml(prologue) => xml_names(raw, &prologue, crossing, &mut bridged),
+        Prologue::Wbxml(prologue) => wbxml::names(raw, &prologue, crossing, &mut bridged),
+    }
+    let mut field = |name, field: Field, element, text: &str| {
+        if index.text(raw, field) != text {
+            bridged.replace(name, field.place, value(raw, index, field, element, text));
+        }
+    };
+    field("VerDTD", index.ver_dtd, Element::VerDTD, &to.dtd);
+    field("VerProto", index.ver_proto, Element::VerProto, &to.version.to_string());
+    if let (Some(from), Some(to)) = (dtd(&from.dtd), dtd(&to.dtd))
+        && to < from
+    {
+        downwards(raw, index, to, crossing.lossy, &mut bridged)?;
+    }
+    Ok(bridged)
 }
+
+/// Name space and DOCTYPE of an XML message.
+fn xml_names(raw: &[u8], prologue: &XmlPrologue, crossing: &Crossing<'_>, bridged: &mut Bridged) {
+    let Crossing { from, to, own, .. } = crossing;
+    let names = [
+        ("FPI", prologue.fpi, &from.fpi, &to.fpi, own.fpi),
+        ("DTD-URL", prologue.dtd_url, &from.dtd_url, &to.dtd_url, own.dtd_url),
+        ("xmlns", prologue.xmlns, &from.xmlns, &to.xmlns, own.xmlns),
+    ];
+    for (name, span, from, to, own) in names {
+        if let Some(span) = span
+            && let Some(new) = renamed(span.of(raw), from, to, own)
+        {
+            bridged.replace(name, span, new);
+        }
+    }
+}
+
+/// A name of one version as that of another: the receiver's own, or in the case that it is written in
+/// (`syncml:SYNCML1.2` becomes `syncml:SYNCML1.1`). `None` when it is not that of the first version, or
+/// stays as it is.
+pub(super) fn renamed(theirs: &[u8], from: &str, to: &str, own: Option<&[u8]>) -> Option<Vec<u8>> {
+    let (from, to) = (from.as_bytes(), to.as_bytes());
+    if !theirs.eq_ignore_ascii_case(from) {
+        return None;
+    }
+    let new = match own {
+        Some(own) => own.to_vec(),
+        None if from.len() != to.len() => to.to_vec(),
+        None => {
+            theirs.iter().zip(from.iter().zip(to)).map(|(theirs, (from, to))| if from == to { *theirs } else { *to }).collect()
+        }
+    };
+    (new != theirs).then_some(new)
+}
+
+/// Media types of a management tree in one piece (OMA-TS-DM_TNDS-V1_2_1).
+const TNDS: [&str; 2] = ["application/vnd.syncml.dmtnds+xml", "application/vnd.syncml.dmtnds+wbxml"];
+const GENERIC_ALERT: &str = "1226";
+
+/// Reads the body for what an older DTD has no word for.
+fn downwards(raw: &[u8], index: &HeaderIndex, to: Dtd, lossy: bool, bridged: &mut Bridged) -> Result<(), Obstacle> {
+    let mut cursor = Cursor::body(raw, index)?;
+    let mut path: Vec<Open> = Vec::new();
+    // An element that is being dropped: its name, where it begins, in which code page, and how many are
+    // open around it.
+    let mut dropping: Option<(Element, u32, u8, usize)> = None;
+    let mut seen_body = false;
+    while let Some(step) = cursor.step()? {
+        match step {
+            Step::Start { element, tag, .. } => {
+                seen_body |= element == Element::SyncBody;
+                if element.since() > to && dropping.is_none() {
+                    if !lossy {
+                        return Err(obstacle(
+                            element.name(),
+                            &path,
+                            Some(element),
+                            Status::OPTIONAL_FEATURE_NOT_SUPPORTED,
+                            tag.start,
+                        ));
+                    }
+                    dropping = Some((element, tag.start, cursor.page(), path.len()));
+                }
+                path.push(Open { element, cmd_id: None });
+            }
+            Step::End { tag, .. } => {
+                path.pop();
+                if let Some((element, start, page, depth)) = dropping
+                    && depth == path.len()
+                {
+                    bridged.replace(
+                        format!("dropped:{}", element.name()),
+                        Span { start, end: tag.end },
+                        wbxml::dropped(page, cursor.page()),
+                    );
+                    dropping = None;
+                }
+            }
+            Step::Text(field) => {
+                let [.., outer, inner] = path.as_mut_slice() else { continue };
+                match (outer.element, inner.element) {
+                    (command, Element::CmdID) if command.is_command() => {
+                        outer.cmd_id = Some(index.text(raw, field).trim().to_owned());
+                    }
+                    (Element::Alert, Element::Data) if !lossy && index.text(raw, field).trim() == GENERIC_ALERT => {
+                        let status = Status::OPTIONAL_FEATURE_NOT_SUPPORTED;
+                        return Err(obstacle("Alert 1226", &path, None, status, field.place.start));
+                    }
+                    (Element::Meta | Element::MetInf, Element::Type) if !lossy && is_tnds(&index.text(raw, field)) => {
+                        return Err(obstacle("TNDS", &path, None, Status::UNSUPPORTED_MEDIA_TYPE, field.place.start));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    if !seen_body {
+        return Err(Malformed::new(super::malformed::Problem::Missing("SyncBody"), raw.len()).into());
+    }
+    Ok(())
+}
+
+/// An element that is open, and its CmdID when it is a command that has told it.
+struct Open {
+    element: Element,
+    cmd_id: Option<String>,
+}
+
+/// An obstacle in the innermost command of `path`; `new` is an element that was just met, and may
+/// be a command itself, without a CmdID as yet.
+fn obstacle(name: &'static str, path: &[Open], new: Option<Element>, status: Status, at: u32) -> Obstacle {
+    let innermost =
+        if new.is_some_and(Element::is_command) { None } else { path.iter().rev().find(|open| open.element.is_command()) };
+    let command = innermost.and_then(|open| Some(Command { element: open.element, cmd_id: open.cmd_id.clone()? }));
+    Obstacle::Element { name, command, status, at }
+}
+
+fn is_tnds(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    TNDS.iter().any(|tnds| tnds.eq_ignore_ascii_case(essence))
+}
+
+#[cfg(test)]
+mod tests;

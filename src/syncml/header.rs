@@ -7,7 +7,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use super::xml;
+use super::{wbxml, xml};
 
 /// A range of bytes in a message, from `start` up to but without `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,7 +110,7 @@ pub struct Field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Before the end tag; or, for an element without content, the bytes that say so (`/>`, or the
-    /// WBXML tag token).
+    /// WBXML tag with its attributes).
     pub span: Span,
     /// Whether the element is written as empty (`<Meta/>`) and must be opened first.
     pub empty: bool,
@@ -216,7 +216,21 @@ impl HeaderIndex {
         match field.form {
             Form::Literal | Form::WbxmlTable | Form::WbxmlOpaque => String::from_utf8_lossy(field.text.of(raw)),
             Form::XmlMixed => Cow::Owned(xml::decode(field.text.of(raw))),
-            Form::WbxmlMixed => Cow::Owned(String::from_utf8_lossy(field.text.of(raw)).into_owned()),
+            Form::WbxmlMixed => match &self.prologue {
+                Prologue::Wbxml(prologue) => Cow::Owned(wbxml::decode(raw, prologue, field.text)),
+                Prologue::Xml(_) => Cow::Borrowed(""),
+            },
+        }
+    }
+
+    /// Whether values may be edited: XML, which is UTF-8, and WBXML in UTF-8, in US-ASCII or without
+    /// a charset. A message in another charset is read as far as it is ASCII, and passed on or
+    /// refused as it is.
+    #[must_use]
+    pub const fn editable(&self) -> bool {
+        match &self.prologue {
+            Prologue::Xml(_) => true,
+            Prologue::Wbxml(prologue) => wbxml::editable(prologue),
         }
     }
 }

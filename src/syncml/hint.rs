@@ -1,17 +1,108 @@
-//! The recommended version inside a message.
+//! The recommended version inside a message, for clients whose HTTP stack hides headers.
 
-use super::{edit::Edits, header::HeaderIndex, version::Version};
+use super::{
+    body::{Cursor, Step, Steps},
+    edit::Edits,
+    element::Element,
+    header::{HeaderIndex, Slot, Span},
+    version::Version,
+    write::fill,
+};
 
-/// Appends an Item with the version to the Status that answers the SyncHdr. `None` when there is no
-/// such Status, or it says so already.
+/// What a hint in Meta begins with; a version follows.
+const META: &str = "DM-Recommended-Version=";
+
+/// Appends `<Item><Data>DM/1.3</Data></Item>` to the Status that answers the SyncHdr. `None` when there
+/// is no such Status, when it says so already, or when the message cannot be read to its end.
 #[must_use]
-pub fn status_item(_raw: &[u8], _index: &HeaderIndex, _recommended: Version) -> Option<Edits> {
-    None
+pub fn status_item(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Option<Edits> {
+    const COMMAND: usize = 3;
+    let version = recommended.to_string();
+    let mut cursor = Cursor::body(raw, index).ok()?;
+    let mut status = Status::default();
+    let mut path = [Element::Other; 6];
+    let mut place = None;
+    while let Some(step) = cursor.step().ok()? {
+        let depth = cursor.depth();
+        match step {
+            Step::Start { element, tag, .. } => {
+                if let Some(open) = path.get_mut(depth) {
+                    *open = element;
+                }
+                if depth == COMMAND {
+                    status = Status { tag, ..Status::default() };
+                }
+            }
+            Step::Text(field) => {
+                let [_, _, _, Element::Status, child, grandchild] = path else { continue };
+                match (depth, child, grandchild) {
+                    (4, Element::Cmd, _) => status.header &= index.text(raw, field).trim() == "SyncHdr",
+                    (4, Element::CmdRef, _) => status.header &= index.text(raw, field).trim() == "0",
+                    (5, Element::Item, Element::Data) => status.said |= index.text(raw, field).trim() == version,
+                    _ => {}
+                }
+            }
+            // By the DTD the Items follow Data, and in 1.2 something may follow the Items.
+            Step::End { element: Element::Data | Element::Item, tag } if depth == COMMAND => {
+                let span = Span { start: tag.end, end: tag.end };
+                status.place = Some(Slot { span, empty: false, page: cursor.page() });
+            }
+            Step::End { element: Element::Status, .. } if depth == COMMAND - 1 && status.header && place.is_none() => {
+                if status.said {
+                    return None;
+                }
+                place = status.place.map(|slot| (slot, status.tag));
+            }
+            Step::End { .. } => {}
+        }
+    }
+    let (slot, tag) = place?;
+    let with = fill(raw, index, slot, Some(tag), Element::Status, |writer| {
+        writer.open(Element::Item);
+        writer.leaf(Element::Data, &version);
+        writer.close();
+    });
+    let mut edits = Edits::new();
+    edits.replace(slot.span, with).then_some(edits)
 }
 
-/// Adds `<EMI xmlns="syncml:metinf">DM-Recommended-Version=…</EMI>` to SyncHdr/Meta. `None` when it
-/// is there already.
-#[must_use]
-pub fn header_meta(_raw: &[u8], _index: &HeaderIndex, _recommended: Version) -> Option<Edits> {
-    None
+/// A Status that is being read.
+struct Status {
+    tag: Span,
+    /// Nothing says that it answers anything but the SyncHdr.
+    header: bool,
+    /// The version is in one of its Items.
+    said: bool,
+    place: Option<Slot>,
 }
+
+impl Default for Status {
+    fn default() -> Self {
+        Self { tag: Span::default(), header: true, said: false, place: None }
+    }
+}
+
+/// Adds `<EMI xmlns="syncml:metinf">DM-Recommended-Version=DM/1.3</EMI>` to SyncHdr/Meta, and Meta where
+/// there is none. `None` when it is there already.
+#[must_use]
+pub fn header_meta(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Option<Edits> {
+    let text = format!("{META}{recommended}");
+    let header = Span { start: 0, end: index.header.span.start };
+    if memchr::memmem::find(header.of(raw), text.as_bytes()).is_some() {
+        return None;
+    }
+    let slot = index.meta.unwrap_or(index.header);
+    let with = match index.meta {
+        Some(meta) => fill(raw, index, meta, None, Element::Meta, |writer| writer.leaf(Element::EMI, &text)),
+        None => fill(raw, index, index.header, None, Element::SyncHdr, |writer| {
+            writer.open(Element::Meta);
+            writer.leaf(Element::EMI, &text);
+            writer.close();
+        }),
+    };
+    let mut edits = Edits::new();
+    edits.replace(slot.span, with).then_some(edits)
+}
+
+#[cfg(test)]
+mod tests;

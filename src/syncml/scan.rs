@@ -187,7 +187,9 @@ impl<S: Steps> Walk<'_, S> {
         let mut value = None;
         loop {
             match self.next()? {
-                Step::Text(field) if field.place.len() > limits::VALUE => return Err(malformed(Problem::TooLarge, field.place)),
+                Step::Text(field) if field.place.len().max(field.text.len()) > limits::VALUE => {
+                    return Err(malformed(Problem::TooLarge, field.place));
+                }
                 Step::Text(field) => value = Some(field),
                 Step::Start { tag, .. } => return Err(malformed(Problem::NotText(element.name()), tag)),
                 Step::End { tag: end, .. } => {
@@ -223,7 +225,7 @@ impl<S: Steps> Walk<'_, S> {
     fn empty_slot(&self, tag: Span) -> Slot {
         let span = match self.encoding {
             Encoding::Xml => Span { start: tag.end.saturating_sub(2), end: tag.end },
-            Encoding::Wbxml => Span { start: tag.start, end: tag.start.saturating_add(1) },
+            Encoding::Wbxml => tag,
         };
         Slot { span, empty: true, page: self.steps.page() }
     }

@@ -6,6 +6,10 @@
 pub struct Status(pub u16);
 
 impl Status {
+    /// Done.
+    pub const OK: Self = Self(200);
+    /// Bad request: not understood.
+    pub const BAD_REQUEST: Self = Self(400);
     /// Optional feature not supported.
     pub const OPTIONAL_FEATURE_NOT_SUPPORTED: Self = Self(406);
     /// Unsupported media type or format.

@@ -70,8 +70,8 @@ impl Writer {
 }
 
 /// The edit that adds children at the end of `element`: what to put in `slot.span`. `tag` is a tag
-/// of that element, or of one with the same prefix. `None` when the element cannot be opened: a
-/// WBXML tag with attributes and no content.
+/// of that element, or of one with the same prefix.
+#[must_use]
 pub fn fill(
     raw: &[u8],
     index: &HeaderIndex,
@@ -79,7 +79,7 @@ pub fn fill(
     tag: Option<Span>,
     element: Element,
     children: impl FnOnce(&mut Writer),
-) -> Option<Vec<u8>> {
+) -> Vec<u8> {
     match index.prologue {
         Prologue::Xml(prologue) => {
             let prefix = tag.map_or(prologue.prefix, |tag| xml::prefix(raw, tag));
@@ -93,22 +93,19 @@ pub fn fill(
             if slot.empty {
                 writer.close();
             }
-            Some(writer.finish())
+            writer.finish()
         }
         Prologue::Wbxml(_) => {
-            const HAS_CONTENT: u8 = 0x40;
-            const HAS_ATTRIBUTES: u8 = 0x80;
-            const END: u8 = 0x01;
-            let mut writer = Writer::Wbxml(wbxml::Writer::fragment(slot.page));
-            children(&mut writer);
-            if !slot.empty {
-                return Some(writer.finish());
+            let mut writer = wbxml::Writer::fragment(slot.page);
+            if slot.empty {
+                writer.reopen(slot.span.of(raw));
             }
-            let token = slot.span.of(raw).first().copied().filter(|token| token & HAS_ATTRIBUTES == 0)?;
-            let mut out = vec![token | HAS_CONTENT];
-            out.extend_from_slice(&writer.finish());
-            out.push(END);
-            Some(out)
+            let mut writer = Writer::Wbxml(writer);
+            children(&mut writer);
+            if slot.empty {
+                writer.close();
+            }
+            writer.finish()
         }
     }
 }
@@ -118,6 +115,6 @@ pub fn fill(
 pub fn value(raw: &[u8], index: &HeaderIndex, field: Field, element: Element, text: &str) -> Vec<u8> {
     match index.prologue {
         Prologue::Xml(prologue) => xml::value(raw, prologue.prefix, field, element, text),
-        Prologue::Wbxml(_) => wbxml::value(raw, field, element, text),
+        Prologue::Wbxml(_) => wbxml::value(raw, field, text),
     }
 }

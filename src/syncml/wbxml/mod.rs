@@ -1,104 +1,78 @@
-//! WBXML: the binary form of a message. The names that the common code needs; what is behind them
-//! comes with the WBXML reader.
+//! WBXML: the binary form of XML that most handsets send (WAP-192-WBXML, version 1.3 of 25 July 2001).
+//!
+//! Nothing is converted to XML on the way: a message is read where it stands, and an edit replaces
+//! the few bytes that it is about. Nested documents are opaque bytes and stay so.
+
+mod cursor;
+mod head;
+mod names;
+mod text;
+mod token;
+mod tokens;
+mod write;
+
+pub use cursor::Cursor;
+pub(super) use names::names;
+pub use write::{Writer, value};
 
 use super::{
-    body::{Step, Steps},
-    element::Element,
-    header::{Field, HeaderIndex},
+    header::{Encoding, HeaderIndex, Prologue, Span, WbxmlPrologue},
+    limits,
     malformed::{Malformed, Problem},
-    version::Forms,
+    scan::header,
 };
+use head::Head;
+use tokens::Tokens;
 
 /// Reads the header, the root's tag and SyncHdr.
 ///
 /// # Errors
 /// [`Malformed`] as [`super::scan`].
-pub fn scan(_raw: &[u8]) -> Result<HeaderIndex, Malformed> {
-    Err(Malformed::new(Problem::Charset, 0))
-}
-
-/// A walk through a WBXML document.
-#[derive(Debug)]
-pub struct Cursor<'a> {
-    _raw: &'a [u8],
-}
-
-impl<'a> Cursor<'a> {
-    /// A walk from the root's Start.
-    ///
-    /// # Errors
-    /// [`Malformed`] when the WBXML header cannot be read.
-    pub fn document(_raw: &'a [u8]) -> Result<Self, Malformed> {
-        Err(Malformed::new(Problem::Charset, 0))
-    }
-
-    /// A walk from behind SyncHdr, the root open.
-    ///
-    /// # Errors
-    /// [`Malformed`] when the index does not belong to the message.
-    pub fn body(_raw: &'a [u8], _index: &HeaderIndex) -> Result<Self, Malformed> {
-        Err(Malformed::new(Problem::Charset, 0))
+pub fn scan(raw: &[u8]) -> Result<HeaderIndex, Malformed> {
+    let bounded = raw.get(..limits::HEADER).unwrap_or(raw);
+    match read(bounded) {
+        Err(Malformed { problem: Problem::Truncated, at }) if bounded.len() < raw.len() => {
+            Err(Malformed { problem: Problem::TooLarge, at })
+        }
+        Err(malformed) if malformed.at == u32::MAX => Err(Malformed::new(malformed.problem, raw.len())),
+        other => other,
     }
 }
 
-impl Steps for Cursor<'_> {
-    fn step(&mut self) -> Result<Option<Step>, Malformed> {
-        Err(Malformed::new(Problem::Charset, 0))
-    }
-
-    fn page(&self) -> u8 {
-        0
-    }
-
-    fn depth(&self) -> usize {
-        0
-    }
+fn read(raw: &[u8]) -> Result<HeaderIndex, Malformed> {
+    let head = Head::read(raw)?;
+    let mut cursor = Cursor::new(Tokens::new(raw, &head));
+    header(&mut cursor, Encoding::Wbxml, |cursor: &mut Cursor<'_>, _| {
+        Prologue::Wbxml(WbxmlPrologue {
+            version: head.version,
+            public_id: head.public_id,
+            charset: head.charset,
+            string_table: head.string_table,
+            xmlns: names::xmlns(raw, head.string_table, cursor.root_attributes()),
+        })
+    })
 }
 
-/// Writes WBXML elements: a fragment of a message, or a whole one. Switches code pages as needed.
-#[derive(Debug)]
-pub struct Writer {
-    out: Vec<u8>,
-}
-
-impl Writer {
-    /// For a fragment at a place where `page` is in force; [`Writer::finish`] leaves that page in force.
-    #[must_use]
-    pub fn fragment(_page: u8) -> Self {
-        Self { out: Vec::new() }
-    }
-
-    /// For a whole message that answers another: its WBXML version (at most 1.2 unless it is 1.3),
-    /// the form of its public id, UTF-8, no string table but for a textual public id, the root's
-    /// `xmlns` attribute when it has one. `forms` are those of the version to write, or `None` to
-    /// write exactly what the other message has. The root is opened by the caller, as any element.
-    #[must_use]
-    pub fn document(_raw: &[u8], _index: &HeaderIndex, _forms: Option<&Forms>) -> Self {
-        Self { out: Vec::new() }
-    }
-
-    /// Opens an element.
-    pub fn open(&mut self, _element: Element) {}
-
-    /// Closes the element that was opened last.
-    pub fn close(&mut self) {}
-
-    /// Writes an element without content.
-    pub fn empty(&mut self, _element: Element) {}
-
-    /// Writes an element that holds a text.
-    pub fn leaf(&mut self, _element: Element, _text: &str) {}
-
-    /// What was written.
-    #[must_use]
-    pub fn finish(self) -> Vec<u8> {
-        self.out
-    }
-}
-
-/// What to put in `field.place` so that `element` holds `text`. Where the element is written as
-/// empty, `field.place` is its tag token, and is opened.
+/// The characters of a value in several pieces.
 #[must_use]
-pub fn value(_raw: &[u8], _field: Field, _element: Element, _text: &str) -> Vec<u8> {
-    Vec::new()
+pub(super) fn decode(raw: &[u8], prologue: &WbxmlPrologue, span: Span) -> String {
+    let bytes = text::pieces(raw, prologue.string_table, span);
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
+
+/// Whether values of a message in this charset may be replaced by ASCII: UTF-8, US-ASCII, or
+/// unknown, which means UTF-8 as well. A message in another charset is passed on or refused as it is.
+pub(super) const fn editable(prologue: &WbxmlPrologue) -> bool {
+    head::is_utf8(prologue.charset)
+}
+
+/// What to put in the place of an element that is dropped, so that what follows it is read in the
+/// same code page as before: nothing, or a switch. `before` is the page behind its Start, `after`
+/// the one behind its End.
+#[must_use]
+pub fn dropped(before: u8, after: u8) -> Vec<u8> {
+    if before == after { Vec::new() } else { vec![token::SWITCH_PAGE, after] }
+}
+
+#[cfg(test)]
+mod tests;

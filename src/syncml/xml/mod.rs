@@ -17,6 +17,7 @@ mod write;
 
 pub use cursor::Cursor;
 pub use text::decode;
+pub(super) use write::xmlns_as;
 pub use write::{Writer, prefix, value};
 
 use super::{
