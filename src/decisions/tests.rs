@@ -289,6 +289,28 @@ fn a_reader_that_stops_and_goes_on_gets_every_line_whole() {
 }
 
 #[test]
+fn a_stream_that_takes_only_parts_gets_every_line_whole() {
+    const LINES: usize = 3000;
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    let settings = Decisions { on_failure: OnLogFailure::Refuse, ..Decisions::default() };
+    let log = Log::with(&settings, Destination::Stream(OwnedFd::from(writer).into()), super::sink::CAPACITY).unwrap();
+    for _ in 0..LINES {
+        full(&log).finish();
+    }
+    assert!(!log.flush_within(Duration::from_millis(50)), "the socket holds about 200 KiB");
+    assert!(log.available(), "full for the moment is no failure");
+    let log = thread::spawn(move || drop(log));
+    let mut got = 0;
+    for line in BufReader::with_capacity(1000, reader).lines() {
+        serde_json::from_str::<Value>(&line.unwrap()).unwrap();
+        got += 1;
+    }
+    log.join().unwrap();
+    assert_eq!(got, LINES);
+}
+
+#[test]
 fn a_fifo_outlives_its_reader() {
     let folder = folder();
     let path = folder.path().join("fifo");

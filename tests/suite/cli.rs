@@ -28,7 +28,13 @@ const LINE: &str = r#"{"ts":"2026-07-01T10:00:00.000000Z","id":"0","listener":"d
 
 #[test]
 fn wrong_usage_is_status_2_and_help_is_status_0() {
-    for wrong in [&["nonsense"][..], &["report"], &["report", "--devices", "x", "-"], &["completions", "tcsh?"], &["certs", "init", "--days", "0"]] {
+    for wrong in [
+        &["nonsense"][..],
+        &["report"],
+        &["report", "--devices", "x", "-"],
+        &["completions", "tcsh?"],
+        &["certs", "init", "--days", "0"],
+    ] {
         assert!(stderr(protover().args(wrong), 2).starts_with("error: "), "{wrong:?}");
     }
     assert!(stderr(&mut protover(), 2).contains("Usage"));
