@@ -1,5 +1,10 @@
 //! A version-negotiating proxy for OMA Device Management (SyncML DM).
 
+pub mod cli;
 pub mod decisions;
 pub mod policy;
+pub mod proxy;
+pub mod server;
 pub mod syncml;
+pub mod telemetry;
+pub mod upstream;

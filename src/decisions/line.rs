@@ -5,10 +5,14 @@ use std::{fmt::Display, time::Duration};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::record::Record;
+use crate::{
+    policy::{facts::Integrity, site::Mode},
+    syncml::{alert::StartedBy, header::Encoding},
+};
 
 /// Every key, in order.
 #[cfg(test)]
-pub(super) const KEYS: [&str; 34] = [
+pub(super) const KEYS: [&str; 35] = [
     "ts",
     "id",
     "listener",
@@ -43,6 +47,7 @@ pub(super) const KEYS: [&str; 34] = [
     "bytes_out",
     "upstream_us",
     "duration_us",
+    "detail",
 ];
 
 /// The most characters of a text that a client chose; the rest is cut off with an ellipsis.
@@ -70,7 +75,7 @@ struct Line<'a> {
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let r = self.record;
-        let mut line = serializer.serialize_struct("Decision", 34)?;
+        let mut line = serializer.serialize_struct("Decision", 35)?;
         line.serialize_field("ts", &Shown(humantime::format_rfc3339_micros(r.at.wall)))?;
         line.serialize_field("id", r.id())?;
         line.serialize_field("listener", &*r.listener)?;
@@ -78,14 +83,14 @@ impl Serialize for Line<'_> {
         line.serialize_field("site", &r.site.as_deref())?;
         line.serialize_field("server", &r.server.as_deref())?;
         line.serialize_field("policy", &r.policy.as_deref())?;
-        line.serialize_field("mode", &r.mode.map(|mode| mode.code()))?;
+        line.serialize_field("mode", &r.mode.map(Mode::code))?;
         line.serialize_field("kind", r.kind.code())?;
         line.serialize_field("device", &r.device.as_ref().and_then(|device| device.shown()).map(Short))?;
         line.serialize_field("session", &r.session.as_deref().map(Short))?;
         line.serialize_field("message", &r.message.as_deref().map(Short))?;
-        line.serialize_field("encoding", &r.encoding.map(|encoding| encoding.name()))?;
-        line.serialize_field("integrity", &r.integrity.map(|integrity| integrity.code()))?;
-        line.serialize_field("started_by", &r.started_by.map(|who| who.code()))?;
+        line.serialize_field("encoding", &r.encoding.map(Encoding::name))?;
+        line.serialize_field("integrity", &r.integrity.map(Integrity::code))?;
+        line.serialize_field("started_by", &r.started_by.map(StartedBy::code))?;
         line.serialize_field("declared", &r.declared.as_ref().map(Shown))?;
         line.serialize_field("declared_dtd", &r.declared_dtd.as_deref().map(Short))?;
         line.serialize_field("used", &r.used.map(Shown))?;
@@ -105,6 +110,7 @@ impl Serialize for Line<'_> {
         line.serialize_field("bytes_out", &r.bytes_out)?;
         line.serialize_field("upstream_us", &r.upstream.map(micros))?;
         line.serialize_field("duration_us", &micros(self.duration))?;
+        line.serialize_field("detail", &r.detail.as_deref().map(Short))?;
         line.end()
     }
 }

@@ -109,6 +109,8 @@ pub struct Record {
     pub bytes_out: u64,
     /// How long the upstream took.
     pub upstream: Option<Duration>,
+    /// What stood in the way, in a few words: an element, a place in the message, an error of TLS.
+    pub detail: Option<Box<str>>,
 }
 
 impl Record {
@@ -148,6 +150,7 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             upstream: None,
+            detail: None,
         }
     }
 

@@ -190,7 +190,7 @@ enum Back {
     /// It is in no version that can be bridged.
     Malformed,
     /// It has no equal in the device's version.
-    CannotCome(Obstacle, Reason),
+    CannotCome(Option<Obstacle>, Reason),
 }
 
 fn bridge_back(returns: &Return, request: &[u8], answer: &Read, protected: bool, carried: &Carried) -> Back {
@@ -205,15 +205,14 @@ fn bridge_back(returns: &Return, request: &[u8], answer: &Read, protected: bool,
         return Back::Same;
     }
     if protected {
-        let malformed = syncml::malformed::Malformed::new(syncml::malformed::Problem::Syntax, 0);
-        return Back::CannotCome(Obstacle::Malformed(malformed), Reason::IntegrityProtected);
+        return Back::CannotCome(None, Reason::IntegrityProtected);
     }
     let own = Own::of(request, &known.index);
     match bridge(&answer.plain, &answer.index, &Crossing { from, to, lossy: returns.decision.lossy(), own }) {
         Ok(bridged) if bridged.names.is_empty() => Back::Same,
         Ok(bridged) => Back::Edited(bridged.edits.apply(&answer.plain), bridged.names, to.version),
         Err(Obstacle::Malformed(_)) => Back::Malformed,
-        Err(obstacle) => Back::CannotCome(obstacle, Reason::CannotBridge),
+        Err(obstacle) => Back::CannotCome(Some(obstacle), Reason::CannotBridge),
     }
 }
 
@@ -221,7 +220,7 @@ fn bridge_back(returns: &Return, request: &[u8], answer: &Read, protected: bool,
 /// session, and the server one in the device's stead, so that it does not wait for ever.
 #[allow(clippy::too_many_arguments, reason = "both sides of the exchange, and nothing else")]
 fn cannot_come(
-    obstacle: Obstacle,
+    obstacle: Option<Obstacle>,
     reason: Reason,
     returns: Return,
     parts: &Parts,
@@ -231,13 +230,13 @@ fn cannot_come(
     mut carried: Carried,
 ) -> Ruled {
     let what = match &obstacle {
-        Obstacle::Element { name, .. } => name,
-        Obstacle::Malformed(_) => "answer",
+        Some(Obstacle::Element { name, .. }) => name,
+        Some(Obstacle::Malformed(_)) | None => "the server's answer",
     };
     carried.cannot_bridge(reason, what);
     let Some(known) = &returns.known else { return broke_off(Gone::Broken, carried) };
     carried.open.syncml_status = Some(syncml::status::Status::BAD_GATEWAY.0);
-    tell_server(&obstacle, &returns, parts, known, plain, answer, &head.headers, &mut carried);
+    tell_server(obstacle.as_ref(), &returns, parts, known, plain, answer, &head.headers, &mut carried);
     let message = reply::cannot_come(plain, &known.index);
     let mut like = Response::from_parts(head, ());
     *like.status_mut() = StatusCode::OK;
@@ -248,7 +247,7 @@ fn cannot_come(
 /// a server that does not take it ends the session by its own timeout, as with any lost device.
 #[allow(clippy::too_many_arguments, reason = "both sides of the exchange, and nothing else")]
 fn tell_server(
-    obstacle: &Obstacle,
+    obstacle: Option<&Obstacle>,
     returns: &Return,
     parts: &Parts,
     known: &Known,

@@ -4,13 +4,16 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{decisions::Open, server::pulse::UnderWay};
+use tokio::time::Sleep;
+
+use crate::{decisions::Open, policy::reason::Reason, server::pulse::UnderWay};
 
 /// What goes to a server.
 #[derive(Debug)]
@@ -101,7 +104,12 @@ pub struct Answer {
 #[derive(Debug)]
 enum Content {
     Whole(Option<Bytes>),
-    Through(Incoming),
+    Through {
+        body: Incoming,
+        /// How long a server may be silent in the middle of an answer, and the timer while it is.
+        stall: Duration,
+        silent: Option<Pin<Box<Sleep>>>,
+    },
 }
 
 impl Answer {
@@ -111,10 +119,10 @@ impl Answer {
         Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), record: None }
     }
 
-    /// A server's body, as it comes.
+    /// A server's body, as it comes, with at most `stall` between its parts.
     #[must_use]
-    pub const fn through(body: Incoming) -> Self {
-        Self { content: Content::Through(body), record: None }
+    pub const fn through(body: Incoming, stall: Duration) -> Self {
+        Self { content: Content::Through { body, stall, silent: None }, record: None }
     }
 
     /// Gives the record to the body.
@@ -141,9 +149,19 @@ impl Body for Answer {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = self.get_mut();
-        let frame = match &mut this.content {
-            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Through(body) => Pin::new(body).poll_frame(cx).map_err(io::Error::other),
+        let (frame, broken) = match &mut this.content {
+            Content::Whole(bytes) => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), Reason::UpstreamBroke),
+            Content::Through { body, stall, silent } => match Pin::new(body).poll_frame(cx) {
+                Poll::Pending => {
+                    let silent = silent.get_or_insert_with(|| Box::pin(tokio::time::sleep(*stall)));
+                    let error = || io::Error::from(io::ErrorKind::TimedOut);
+                    (silent.as_mut().poll(cx).map(|()| Some(Err(error()))), Reason::UpstreamTooSlow)
+                }
+                frame => {
+                    *silent = None;
+                    (frame.map_err(io::Error::other), Reason::UpstreamBroke)
+                }
+            },
         };
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
@@ -156,10 +174,9 @@ impl Body for Answer {
             }
             Poll::Ready(None) => this.finish(),
             Poll::Ready(Some(Err(_))) => {
-                if let Some((record, _)) = &mut this.record {
-                    record.fail(crate::policy::reason::Reason::UpstreamBroke);
+                if let Some((record, _)) = this.record.take() {
+                    record.fail(broken);
                 }
-                this.finish();
             }
             Poll::Pending => {}
         }
@@ -169,14 +186,14 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_none(),
-            Content::Through(body) => body.is_end_stream(),
+            Content::Through { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Content::Through(body) => body.size_hint(),
+            Content::Through { body, .. } => body.size_hint(),
         }
     }
 }

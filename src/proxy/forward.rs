@@ -19,9 +19,9 @@ use crate::{
         site::{HostHeader, Mode},
     },
     syncml::{
-        bridge::{Bridged, Crossing, Obstacle, Own, bridge},
+        bridge::{Crossing, Obstacle, Own, bridge},
         media_type,
-        version::Forms,
+        version::{Forms, VersionTable},
     },
     upstream::{Failure, Upstream},
 };
@@ -38,11 +38,13 @@ pub(super) async fn forward(mut exchange: Exchange, decision: Decision) -> Ruled
 
     let mut edited = None;
     if decision.verdict() == Verdict::Bridge
-        && let Some(way) = Way::of(&exchange, &decision)
+        && let Some((from, to)) = way(&exchange, &decision, live.versions())
+        && let Some(known) = &exchange.message
     {
-        match way.cross(&exchange, decision.lossy()) {
+        let crossing = Crossing { from, to, lossy: decision.lossy(), own: Own::default() };
+        match bridge(exchange.plain(), &known.index, &crossing) {
             Ok(bridged) if enforce && !bridged.names.is_empty() => {
-                edited = Some((bridged.edits.apply(exchange.plain()), way.to));
+                edited = Some((bridged.edits.apply(exchange.plain()), to));
                 exchange.collected.carried.edited(bridged.names);
             }
             Ok(_) => {}
@@ -75,7 +77,7 @@ pub(super) async fn forward(mut exchange: Exchange, decision: Decision) -> Ruled
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = parts.headers;
-    *request.extensions_mut() = header_case(parts.extensions);
+    *request.extensions_mut() = parts.extensions;
 
     carried.open.attempts = Some(1);
     let began = Instant::now();
@@ -90,22 +92,9 @@ pub(super) async fn forward(mut exchange: Exchange, decision: Decision) -> Ruled
 }
 
 /// From which version to which a message is bridged.
-struct Way<'a> {
-    from: &'a Forms,
-    to: &'a Forms,
-}
-
-impl<'a> Way<'a> {
-    fn of(exchange: &'a Exchange, decision: &Decision) -> Option<Self> {
-        let versions = exchange.collected.carried.live.versions();
-        let from = versions.get(exchange.message.as_ref()?.declared.known()?)?;
-        Some(Self { from, to: versions.get(decision.used()?)? })
-    }
-
-    fn cross(&self, exchange: &Exchange, lossy: bool) -> Result<Bridged, Obstacle> {
-        let Some(known) = &exchange.message else { return Ok(Bridged::default()) };
-        bridge(exchange.plain(), &known.index, &Crossing { from: self.from, to: self.to, lossy, own: Own::default() })
-    }
+fn way<'a>(exchange: &Exchange, decision: &Decision, versions: &'a VersionTable) -> Option<(&'a Forms, &'a Forms)> {
+    let from = versions.get(exchange.message.as_ref()?.declared.known()?)?;
+    Some((from, versions.get(decision.used()?)?))
 }
 
 /// The address of a request at the server, and the headers to go with it.
@@ -142,11 +131,6 @@ pub(super) fn name_versions(headers: &mut http::HeaderMap, forms: &Forms) {
     {
         headers.insert(header::CONTENT_TYPE, value);
     }
-}
-
-/// Of what hyper knows about a request only the spelling of its headers concerns the server.
-fn header_case(extensions: http::Extensions) -> http::Extensions {
-    extensions
 }
 
 fn failed(failure: Failure, carried: Carried) -> Ruled {

@@ -29,7 +29,9 @@ pub fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "method not allowed"));
     }
     match one(headers, &header::EXPECT).map_err(|()| bad("more than one Expect"))? {
-        Some(expect) if !expect.eq_ignore_ascii_case("100-continue") => Err((StatusCode::EXPECTATION_FAILED, "unknown expectation")),
+        Some(expect) if !expect.eq_ignore_ascii_case("100-continue") => {
+            Err((StatusCode::EXPECTATION_FAILED, "unknown expectation"))
+        }
         _ => Ok(()),
     }
 }
@@ -69,7 +71,9 @@ fn host<B>(request: &Request<B>) -> Result<(), Refusal> {
     }
     match (target, &named) {
         // Handsets send Host without the port, so only the names are compared.
-        (Some(target), Some(named)) if !target.host().eq_ignore_ascii_case(named.host()) => Err(bad("request target contradicts Host")),
+        (Some(target), Some(named)) if !target.host().eq_ignore_ascii_case(named.host()) => {
+            Err(bad("request target contradicts Host"))
+        }
         (None, None) if request.version() >= Version::HTTP_11 => Err(bad("no Host")),
         _ => Ok(()),
     }

@@ -31,7 +31,8 @@ async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Gone> {
     let mut first: Option<Bytes> = None;
     let mut more = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| if error.is_body_write_aborted() || is_cut(&error) { Gone::Cut } else { Gone::Broken })?;
+        let frame =
+            frame.map_err(|error| if error.is_body_write_aborted() || is_cut(&error) { Gone::Cut } else { Gone::Broken })?;
         let Ok(data) = frame.into_data() else { continue };
         if first.as_ref().map_or(0, Bytes::len).saturating_add(more.len()).saturating_add(data.len()) > limit {
             return Err(Gone::TooLarge);
@@ -60,7 +61,10 @@ fn is_cut(error: &hyper::Error) -> bool {
     let mut source = error.source();
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
+            return matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            );
         }
         source = error.source();
     }

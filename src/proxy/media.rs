@@ -109,7 +109,11 @@ mod tests {
         gzip.write_all(&plain).unwrap();
         zlib.write_all(&plain).unwrap();
         raw.write_all(&plain).unwrap();
-        let packed = [(Packing::Gzip, gzip.finish().unwrap()), (Packing::Deflate, zlib.finish().unwrap()), (Packing::Deflate, raw.finish().unwrap())];
+        let packed = [
+            (Packing::Gzip, gzip.finish().unwrap()),
+            (Packing::Deflate, zlib.finish().unwrap()),
+            (Packing::Deflate, raw.finish().unwrap()),
+        ];
         for (packing, bytes) in packed {
             let bytes = Bytes::from(bytes);
             assert_eq!(packing.unpack(&bytes, 5000).unwrap(), plain);

@@ -45,7 +45,7 @@ pub struct Shared {
 }
 
 /// Every layer, outermost first.
-pub type Stack = record::Record<admit::Admit<route::Route<collect::Collect<decode::Decode<decide::Decide<carry::Carry>>>>>>;
+pub type Stack = Record<admit::Admit<route::Route<collect::Collect<decode::Decode<decide::Decide<carry::Carry>>>>>>;
 
 /// The stack for one connection.
 #[must_use]
@@ -65,7 +65,7 @@ pub fn stack(shared: &Arc<Shared>, connection: Arc<Connection>, pulse: Arc<Pulse
     // What is not admitted costs nothing: ambiguous framing, a drain, a log that cannot be written.
     let stack = admit::Admit { inner: stack, shared: Arc::clone(shared) };
     // Outermost, so that every request has a line, whatever happens below.
-    record::Record { inner: stack, shared: Arc::clone(shared), connection, pulse }
+    Record { inner: stack, shared: Arc::clone(shared), connection, pulse }
 }
 
 /// The future of a layer that waits for something of its own.

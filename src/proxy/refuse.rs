@@ -111,9 +111,7 @@ pub(super) fn syncml(
     };
     let content_type = if same_encoding { theirs } else { plain_type };
     let (ver_proto, ver_dtd) = match syncml::scan(known.index.encoding, &message) {
-        Ok(index) => {
-            (index.text(&message, index.ver_proto).into_owned(), index.text(&message, index.ver_dtd).into_owned())
-        }
+        Ok(index) => (index.text(&message, index.ver_proto).into_owned(), index.text(&message, index.ver_dtd).into_owned()),
         Err(_) => (known.declared.to_string(), known.index.text(plain, known.index.ver_dtd).into_owned()),
     };
     let content_type = media_type::rewrite(content_type, &ver_proto, &ver_dtd);

@@ -83,7 +83,10 @@ where
     let io = TokioIo::new(Noticed::new(stream, Arc::clone(&pulse)));
     let ended = if h2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX));
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX));
         let connection = builder.serve_connection(io, service);
         watch(connection, |connection| connection.graceful_shutdown(), &pulse, limits, context).await
     } else {
@@ -121,7 +124,13 @@ enum Ended {
 }
 
 /// Runs a connection until it closes, expires, or the process ends.
-async fn watch<C>(connection: C, shut_down: impl FnOnce(std::pin::Pin<&mut C>), pulse: &Pulse, limits: &Limits, context: &Context) -> Ended
+async fn watch<C>(
+    connection: C,
+    shut_down: impl FnOnce(std::pin::Pin<&mut C>),
+    pulse: &Pulse,
+    limits: &Limits,
+    context: &Context,
+) -> Ended
 where
     C: Future<Output = hyper::Result<()>>,
 {

@@ -43,7 +43,9 @@ impl std::fmt::Debug for Acceptor {
 impl Listening {
     /// Binds a listener.
     pub(super) fn bind(listener: &Listener) -> io::Result<(Self, TcpListener)> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("listener {} on {}: {error}", listener.name, listener.address));
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("listener {} on {}: {error}", listener.name, listener.address))
+        };
         let acceptor = acceptor(listener).map_err(named)?;
         let socket = listen(listener.address).map_err(named)?;
         let address = socket.local_addr()?;
@@ -115,7 +117,10 @@ pub(super) async fn accept(on: Arc<Listening>, socket: TcpListener, context: Arc
 fn is_the_connections(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
     )
 }
 

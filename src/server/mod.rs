@@ -98,7 +98,8 @@ impl Proxy {
         let before = self.shared.live.load_full();
         let settings = policies.settings.clone();
         let live = Live::new(policies, Some(&before))?;
-        let acceptors: Vec<_> = self.listening.iter().map(|on| on.acceptor_for(&settings.listeners)).collect::<io::Result<_>>()?;
+        let acceptors: Vec<_> =
+            self.listening.iter().map(|on| on.acceptor_for(&settings.listeners)).collect::<io::Result<_>>()?;
         for (on, acceptor) in self.listening.iter().zip(acceptors) {
             on.set_acceptor(acceptor);
         }
@@ -107,9 +108,8 @@ impl Proxy {
     }
 
     /// Stops accepting, and waits until what is under way has finished, at most for `drain_timeout`.
-    /// What has not finished by then is cut off; each gets its decision line. Dropping the future
-    /// before that cuts off at once.
-    pub async fn drain(mut self) {
+    /// What has not finished by then is cut off; each gets its decision line.
+    pub async fn drain(&mut self) {
         let limit = self.shared.live.load().limits().drain_timeout;
         self.shared.draining.store(true, Ordering::Relaxed);
         self.phase.send_replace(Phase::Draining);

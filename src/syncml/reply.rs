@@ -99,13 +99,13 @@ pub fn cannot_come(raw: &[u8], index: &HeaderIndex) -> Vec<u8> {
 /// alert that ends the session (1223, OMA-TS-DM_Protocol-V1_2_1, section 8.7). `last` is the MsgID of
 /// the client's last message.
 #[must_use]
-pub fn in_the_clients_stead(raw: &[u8], index: &HeaderIndex, obstacle: &Obstacle, last: &str) -> Vec<u8> {
+pub fn in_the_clients_stead(raw: &[u8], index: &HeaderIndex, obstacle: Option<&Obstacle>, last: &str) -> Vec<u8> {
     const SESSION_ABORT: &str = "1223";
     let next = last.trim().parse::<u32>().map_or_else(|_| last.to_owned(), |last| last.saturating_add(1).to_string());
     let msg_id = index.text(raw, index.msg_id);
     let mut answer = Answer::to(raw, index, None, &next);
     answer.header_status(&msg_id, Status::OK, &[]);
-    if let Obstacle::Element { status, command, .. } = obstacle {
+    if let Some(Obstacle::Element { status, command, .. }) = obstacle {
         answer.command_status(&msg_id, command.as_ref(), *status);
     }
     answer.command(Element::Alert);

@@ -21,11 +21,7 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::{
-    policy::site::Server,
-    proxy::body::Sent,
-    server::tls,
-};
+use crate::{policy::site::Server, proxy::body::Sent, server::tls};
 
 /// How long an unused connection to a server is kept. Shorter than the keep-alive of common servers
 /// (Apache 5 s is the exception, for which a dead connection is noticed before anything is sent).
@@ -126,7 +122,7 @@ impl Upstream {
 
 impl Failure {
     /// Which side broke off: an error of the body that is sent is the device's.
-    fn of(error: &dyn std::error::Error) -> Self {
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut ours = false;
         let mut source = Some(error);
         while let Some(error) = source {

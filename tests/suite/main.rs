@@ -1,3 +1,5 @@
 //! Tests of the whole, on real sockets, with real messages and independent programs.
 
+mod cli;
 mod corpus;
+mod telemetry;

@@ -113,8 +113,11 @@ impl<'a> Cursor<'a> {
     /// The text before the next tag, and that tag.
     fn text(&mut self) -> Result<Option<Field>, Malformed> {
         let mut run = Run::default();
+        let open = self.open.last().map(|open| open.name);
         loop {
-            match self.tokens.next()? {
+            let closing = open.and_then(|name| self.tokens.closing(name));
+            let next = if closing.is_some() { closing } else { self.tokens.next()? };
+            match next {
                 None => return Err(Malformed::new(Problem::Truncated, self.raw.len())),
                 Some(tag @ (Token::Start { .. } | Token::End { .. })) => {
                     self.tag = Some(tag);

@@ -55,3 +55,6 @@ pub fn scan(raw: &[u8]) -> Result<HeaderIndex, Malformed> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

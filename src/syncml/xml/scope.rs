@@ -1,7 +1,5 @@
 //! Name spaces: which prefix means what, in which part of the message.
 
-use memchr::memchr;
-
 use super::{
     super::{element::Element, header::Span, malformed::Malformed},
     token::attributes,
@@ -67,13 +65,15 @@ impl Scope {
     }
 
     fn binding(&self, raw: &[u8], prefix: Span) -> Option<&Binding> {
-        self.bindings.iter().rev().find(|binding| binding.prefix.of(raw) == prefix.of(raw))
+        let same = |other: Span| other.len() == prefix.len() && (prefix.is_empty() || other.of(raw) == prefix.of(raw));
+        self.bindings.iter().rev().find(|binding| same(binding.prefix))
     }
 }
 
 /// A name's prefix without the colon, and its local part.
 pub(super) fn split(raw: &[u8], name: Span) -> (Span, Span) {
-    match memchr(b':', name.of(raw)) {
+    // Names are shorter than it takes to set up a search.
+    match name.of(raw).iter().position(|byte| *byte == b':') {
         Some(colon) => {
             let colon = name.start + u32::try_from(colon).unwrap_or_default();
             (Span { start: name.start, end: colon }, Span { start: colon + 1, end: name.end })
@@ -85,5 +85,5 @@ pub(super) fn split(raw: &[u8], name: Span) -> (Span, Span) {
 /// `SYNCML:SYNCML1.2`, `syncml:SYNCML1.1`, `syncml:syncml`; `syncml:metinf`; and no name space.
 fn is_ours(value: &[u8]) -> bool {
     let begins = |known: &[u8]| value.get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known));
-    value.is_empty() || begins(b"syncml:syncml") || begins(b"syncml:metinf")
+    value == b"syncml:metinf" || value.is_empty() || begins(b"syncml:syncml") || begins(b"syncml:metinf")
 }

@@ -86,9 +86,12 @@ impl<'a> Tokens<'a> {
             Some([b'<', ..]) => self.start_tag()?,
             Some([b'&', ..]) => Token::Reference(self.reference()?),
             Some(rest) => {
-                let len = memchr2(b'<', b'&', rest).unwrap_or(rest.len());
+                let (short, plain) = run(rest);
+                let len = short.or_else(|| memchr2(b'<', b'&', rest)).unwrap_or(rest.len());
                 let span = Span::new(start..start + len);
-                self.characters(span, b"]]>")?;
+                if short.is_none() || !plain {
+                    self.characters(span, b"]]>")?;
+                }
                 self.at = start + len;
                 Token::Text(span)
             }
@@ -112,7 +115,7 @@ impl<'a> Tokens<'a> {
         self.at += 1;
         let name = self.name()?;
         let attributes = self.at;
-        let mut seen = Names::default();
+        let mut seen = None;
         loop {
             let spaced = self.space();
             let tag_end = match self.raw.get(self.at..) {
@@ -128,8 +131,20 @@ impl<'a> Tokens<'a> {
                 return Ok(Token::Start { tag: Span::new(start..self.at), name, attributes, empty });
             }
             let attribute = self.attribute()?;
-            seen.add(self.raw, attribute.name)?;
+            seen.get_or_insert_with(Names::default).add(self.raw, attribute.name)?;
         }
+    }
+
+    /// The end tag of the element that was opened as `name`, when it comes next and is plain.
+    pub(super) fn closing(&mut self, name: Span) -> Option<Token> {
+        let start = self.at;
+        let rest = self.raw.get(start..)?.strip_prefix(b"</")?.strip_prefix(name.of(self.raw))?;
+        if rest.first() != Some(&b'>') {
+            return None;
+        }
+        self.at = self.raw.len() - rest.len() + 1;
+        let name = Span::new(start + 2..self.at - 1);
+        Some(Token::End { tag: Span::new(start..self.at), name })
     }
 
     fn end_tag(&mut self) -> Result<Token> {
@@ -147,6 +162,9 @@ impl<'a> Tokens<'a> {
         self.space();
         self.expect(b"=")?;
         self.space();
+        if let Some(value) = self.plainly_quoted() {
+            return Ok(Attribute { name, value });
+        }
         let value = self.quoted()?;
         if memchr(b'<', value.of(self.raw)).is_some() {
             return Err(Malformed { problem: Problem::Syntax, at: value.start });
@@ -160,6 +178,18 @@ impl<'a> Tokens<'a> {
         }
         self.at = end;
         Ok(Attribute { name, value })
+    }
+
+    /// A value in quotes that is short and holds nothing that needs a closer look.
+    fn plainly_quoted(&mut self) -> Option<Span> {
+        let [quote @ (b'"' | b'\''), rest @ ..] = self.raw.get(self.at..)? else { return None };
+        let len = rest.iter().take(SHORT).position(|byte| byte == quote || class::has(*byte, class::MARKUP | class::SUSPECT))?;
+        if rest.get(len) != Some(quote) {
+            return None;
+        }
+        let start = self.at + 1;
+        self.at = start + len + 1;
+        Some(Span::new(start..start + len))
     }
 
     /// A value in quotes; the reading stands behind them.
@@ -355,6 +385,60 @@ impl<'a> Tokens<'a> {
     }
 }
 
+/// Classes of bytes, so that most of them are looked at once.
+mod class {
+    pub(super) const NAME: u8 = 1;
+    pub(super) const SPACE: u8 = 2;
+    /// Ends character data: `<` and `&`.
+    pub(super) const MARKUP: u8 = 4;
+    /// Needs a closer look in character data: controls, `]`, what is not ASCII.
+    pub(super) const SUSPECT: u8 = 8;
+
+    const fn of(byte: u8) -> u8 {
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' => SPACE,
+            b'<' | b'&' => MARKUP,
+            0..=0x1F | b']' | 0x80.. => SUSPECT,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' | b'_' | b'-' | b'.' => NAME,
+            _ => 0,
+        }
+    }
+
+    const TABLE: [u8; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "evaluated by the compiler")]
+            {
+                table[byte] = of(byte as u8);
+            }
+            byte += 1;
+        }
+        table
+    };
+
+    #[inline]
+    pub(super) fn has(byte: u8, class: u8) -> bool {
+        TABLE.get(usize::from(byte)).is_some_and(|classes| classes & class != 0)
+    }
+}
+
+/// Most values are shorter than what pays for the set-up of a search.
+const SHORT: usize = 40;
+
+/// The length of the character data at the beginning, when it is short, and whether nothing in it
+/// needs a closer look.
+fn run(rest: &[u8]) -> (Option<usize>, bool) {
+    let mut plain = true;
+    for (at, byte) in rest.iter().take(SHORT).enumerate() {
+        if class::has(*byte, class::MARKUP) {
+            return (Some(at), plain);
+        }
+        plain &= !class::has(*byte, class::SUSPECT);
+    }
+    (None, plain)
+}
+
 /// The attributes of a tag that was read already, or of an XML declaration.
 pub(super) fn attributes(raw: &[u8], inside: Span) -> impl Iterator<Item = Result<Attribute>> {
     let end = inside.end as usize;
@@ -422,8 +506,8 @@ impl Names {
     }
 }
 
-pub(super) const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+pub(super) fn is_space(byte: u8) -> bool {
+    class::has(byte, class::SPACE)
 }
 
 /// Production 2, `Char`.
@@ -431,8 +515,8 @@ const fn is_character(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
 }
 
-const fn is_ascii_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-' | b'.')
+fn is_ascii_name(byte: u8) -> bool {
+    class::has(byte, class::NAME)
 }
 
 /// Production 4a, `NameChar`. What may not stand first is told apart for ASCII only: no reader's view

@@ -1,0 +1,116 @@
+//! `protover serve`: runs the proxy.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Failure;
+use crate::{config, decisions::Log, policy::site::Policies, server::Proxy, telemetry};
+
+/// How often the policies are looked at for changes.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Run the proxy
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  protover serve --policies /etc/protover/policies\n\n\
+    SIGHUP or a changed file reloads the policies; SIGTERM drains, a second SIGTERM stops at once.")]
+pub struct Serve {
+    /// The folder with proxy.toml and one file for each site
+    #[arg(long, value_name = "DIR", default_value = "policies")]
+    policies: PathBuf,
+}
+
+impl Serve {
+    /// Runs until a signal ends it.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when the policies are invalid; [`Failure::Failed`] when a listener, a file or the
+    /// decision log cannot be opened.
+    pub fn run(self) -> Result<(), Failure> {
+        telemetry::start();
+        let policies = self.load().map_err(Failure::Usage)?;
+        let log = Log::start(&policies.settings.decisions).map_err(|error| Failure::Failed(format!("decision log: {error}")))?;
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Failed(format!("runtime: {error}")))?;
+        let ended = runtime.block_on(self.serve(policies, log.clone()));
+        // What still runs is cut off here; its lines are written as it is dropped.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        log.flush();
+        ended
+    }
+
+    fn load(&self) -> Result<Policies, String> {
+        let (policies, warnings) = config::load(&self.policies).map_err(|error| error.to_string())?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(policies)
+    }
+
+    async fn serve(&self, policies: Policies, log: Log) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| Failure::Failed(error.to_string());
+        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+        let mut ends = Ends { terminate: signal(SignalKind::terminate()).map_err(failed)?, interrupt: signal(SignalKind::interrupt()).map_err(failed)? };
+        let sites = policies.sites.len();
+        let mut proxy = Proxy::start(policies, log).await.map_err(failed)?;
+        for (name, address) in proxy.addresses() {
+            tracing::info!(listener = name, %address, sites, "listening");
+        }
+        let mut seen = config::fingerprint(&self.policies);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                signal = ends.next() => {
+                    tracing::info!(signal, "draining; the same again stops at once");
+                    break;
+                }
+                _ = hangup.recv() => {
+                    seen = config::fingerprint(&self.policies);
+                    self.reload(&proxy, "SIGHUP");
+                }
+                _ = look.tick() => {
+                    let now = config::fingerprint(&self.policies);
+                    if now != seen {
+                        seen = now;
+                        self.reload(&proxy, "a file changed");
+                    }
+                }
+            }
+        }
+        tokio::select! {
+            () = proxy.drain() => tracing::info!("drained"),
+            signal = ends.next() => {
+                tracing::warn!(signal, "stopping at once");
+                proxy.stop().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn reload(&self, proxy: &Proxy, why: &'static str) {
+        let reloaded = self.load().and_then(|policies| proxy.reload(policies).map_err(|error| error.to_string()));
+        match reloaded {
+            Ok(restart) => {
+                tracing::info!(why, "policies reloaded");
+                for what in restart {
+                    tracing::warn!(what, "this change needs a restart; the old value stays");
+                }
+            }
+            Err(error) => tracing::error!(why, "policies not reloaded, the old ones stay in force:\n{error}"),
+        }
+    }
+}
+
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
