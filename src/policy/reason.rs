@@ -81,7 +81,7 @@ reasons! {
     Malformed = "malformed",
     /// Not SyncML.
     NotSyncMl = "not-syncml",
-    /// The content is encoded in a way that protover cannot read.
+    /// The content is encoded in a way that protover cannot read, or that no server of the site takes.
     UnsupportedEncoding = "unsupported-encoding",
     /// No site for the host and path.
     NoSite = "no-site",

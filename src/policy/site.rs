@@ -101,12 +101,22 @@ pub struct Server {
     pub url: http::Uri,
     /// The versions that it speaks.
     pub speaks: Vec<Version>,
+    /// The encodings that it takes.
+    pub encodings: Vec<Encoding>,
     /// PEM file with the authorities that its certificate may come from; those of the system without.
     pub ca: Option<PathBuf>,
     /// PEM files that protover shows it: certificate and key.
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Whether it sees the host that the device addressed, or its own.
     pub host: HostHeader,
+}
+
+impl Server {
+    /// Whether it takes messages of this version in this encoding.
+    #[must_use]
+    pub fn takes(&self, version: Version, encoding: Encoding) -> bool {
+        self.speaks.contains(&version) && self.encodings.contains(&encoding)
+    }
 }
 
 /// Which `Host` a server sees.

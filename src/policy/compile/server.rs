@@ -1,0 +1,86 @@
+//! `[[server]]`.
+
+use std::ops::Range;
+
+use super::value;
+use crate::{
+    policy::{
+        diagnostic::Code,
+        document::{Table, Value},
+        site::{HostHeader, Server},
+    },
+    syncml::{
+        header::Encoding,
+        version::{Version, VersionTable},
+    },
+};
+
+/// The servers that could be read, each with the place of its name. One of which only a value is wrong
+/// stays, so that rules that name it are not reported too.
+pub(super) fn read(tables: Vec<Table<'_>>, versions: &VersionTable) -> Vec<(Server, Range<usize>)> {
+    let mut names = Vec::new();
+    let mut servers = Vec::new();
+    for table in tables {
+        let name = table.require("name", "such as name = \"dm13\"; rules and the decision log use it");
+        let url = table.require("url", "such as url = \"http://127.0.0.1:9013\"").as_ref().and_then(value::url);
+        let speaks = table.require("speaks", "such as speaks = [\"DM/1.2\", \"DM/1.3\"]");
+        let speaks = speaks.map(|value| speaks_of(&value, versions)).unwrap_or_default();
+        let encodings = table.get("encodings").map_or_else(|| BOTH.to_vec(), |value| encodings(&value));
+        let path = |key| table.get(key).and_then(|value: Value<'_>| value.text());
+        let ca = path("ca").map(Into::into);
+        let certificate = table.get("client_certificate");
+        let key = table.get("client_key");
+        if let (Some(alone), None) | (None, Some(alone)) = (certificate, key) {
+            let title = "`client_certificate` and `client_key` need each other";
+            alone.report(Code::TlsIncomplete, title, "the other one is missing", "both are PEM files");
+        }
+        let both = certificate.and_then(|value| value.text()).zip(key.and_then(|value| value.text()));
+        if let Some(url) = url.as_ref().filter(|url| url.scheme_str() == Some("http")) {
+            for (key, value) in [("ca", table.get("ca")), ("client_certificate", certificate)] {
+                if let Some(value) = value {
+                    let title = format!("`{key}` is not used");
+                    value.report(Code::TlsUnused, title, "there is no TLS to this server", &format!("did you mean https in \"{url}\"?"));
+                }
+            }
+        }
+        let hosts = [("keep", HostHeader::Keep), ("rewrite", HostHeader::Rewrite)];
+        let host = table.get("host").and_then(|value| value.choice(&hosts)).unwrap_or_default();
+        let file = table.file;
+        table.finish();
+        let Some((name, place)) = name.and_then(|value| Some((value.text()?, value.span()))) else { continue };
+        super::site::once(file, "server", name, place.clone(), &mut names);
+        let identity = both.map(|(certificate, key)| (certificate.into(), key.into()));
+        let url = url.unwrap_or_default();
+        servers.push((Server { name: name.into(), url, speaks, encodings, ca, identity, host }, place));
+    }
+    servers
+}
+
+const BOTH: [Encoding; 2] = [Encoding::Xml, Encoding::Wbxml];
+
+fn encodings(value: &Value<'_>) -> Vec<Encoding> {
+    let mut out = Vec::new();
+    for item in value.list() {
+        if let Some(encoding) = item.choice(&BOTH.map(|encoding| (encoding.name(), encoding)))
+            && !out.contains(&encoding)
+        {
+            out.push(encoding);
+        }
+    }
+    if value.is_list() && out.is_empty() {
+        value.report(Code::Empty, "`encodings` may not be empty", "no message could go there", "leave it out for both");
+    }
+    out
+}
+
+fn speaks_of(value: &Value<'_>, versions: &VersionTable) -> Vec<Version> {
+    if value.as_str() == Some("discover") {
+        value.not_yet("speaks = \"discover\"", "learning what a server speaks is");
+        return Vec::new();
+    }
+    let items = value.list();
+    if value.is_list() && items.is_empty() {
+        value.report(Code::Empty, "`speaks` may not be empty", "no message could go there", "such as [\"DM/1.2\"]");
+    }
+    value::versions(&items, versions).into_iter().map(|(version, _)| version).collect()
+}

@@ -1,0 +1,93 @@
+//! `proxy.toml`.
+
+use super::{listener, value, version};
+use crate::{
+    policy::{
+        diagnostic::Code,
+        document::{Table, Value},
+        site::{Decisions, DecisionsTo, DeviceIds, Limits, OnLogFailure, Settings},
+    },
+    syncml::version::VersionTable,
+};
+
+/// Reads the process settings; versions are added to the table.
+pub(super) fn read(root: Table<'_>, versions: &mut VersionTable) -> Option<Settings> {
+    version::read(root.tables("version", "[[version]]"), versions);
+    let tables = root.tables("listener", "[[listener]]");
+    let written = tables.len();
+    let listeners = listener::read(tables);
+    let limits = root.table("limits", "[limits]").map(limits).unwrap_or_default();
+    let decisions = root.table("decisions", "[decisions]").map(decisions).unwrap_or_default();
+    if let Some(table) = root.table("store", "[store]") {
+        store(table);
+    }
+    if written == 0 {
+        let help = "[[listener]]\nname = \"devices\"\naddress = \"127.0.0.1:8080\"";
+        root.file.report(Code::Missing, 0..0, "there is no `[[listener]]`", "nobody could connect", Some(help));
+    }
+    root.finish();
+    Some(Settings { listeners, limits, decisions })
+}
+
+fn limits(table: Table<'_>) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(body) = table.get("body").as_ref().and_then(value::size) {
+        limits.body = body;
+    }
+    if let Some(connections) = table.get("connections").and_then(|value| value.integer(1..=1_000_000)) {
+        limits.connections = usize::try_from(connections).unwrap_or(limits.connections);
+    }
+    let durations = [
+        ("header_timeout", &mut limits.header_timeout),
+        ("body_timeout", &mut limits.body_timeout),
+        ("idle_timeout", &mut limits.idle_timeout),
+        ("upstream_timeout", &mut limits.upstream_timeout),
+        ("drain_timeout", &mut limits.drain_timeout),
+    ];
+    for (key, limit) in durations {
+        if let Some(duration) = table.get(key).as_ref().and_then(value::duration) {
+            *limit = duration;
+        }
+    }
+    table.finish();
+    limits
+}
+
+fn decisions(table: Table<'_>) -> Decisions {
+    let to = table.get("to").and_then(|value| value.text()).map(|text| match text {
+        "stdout" => DecisionsTo::Stdout,
+        "stderr" => DecisionsTo::Stderr,
+        path => DecisionsTo::File(path.into()),
+    });
+    let devices = [("plain", DeviceIds::Plain), ("hash", DeviceIds::Hash), ("omit", DeviceIds::Omit)];
+    let device = table.get("device").and_then(|value| value.choice(&devices)).unwrap_or_default();
+    let key = table.get("key_file");
+    if let Some(value) = key.filter(|_| device != DeviceIds::Hash) {
+        value.report(Code::NoEffect, "`key_file` is not used", "a key for nothing", "it belongs to device = \"hash\"");
+    }
+    let failures = [("serve", OnLogFailure::Serve), ("refuse", OnLogFailure::Refuse)];
+    let on_failure = table.get("on_failure").and_then(|value| value.choice(&failures));
+    table.finish();
+    Decisions {
+        to: to.unwrap_or_default(),
+        device,
+        key_file: key.and_then(|value| value.text()).map(Into::into),
+        on_failure: on_failure.unwrap_or_default(),
+    }
+}
+
+/// Only checked: nothing is kept between messages yet, except in memory.
+fn store(table: Table<'_>) {
+    let not_yet = |value: Value<'_>| value.not_yet("the shared store", "redis is");
+    match table.get("kind") {
+        Some(value) if value.as_str() == Some("redis") => not_yet(value),
+        Some(value) => {
+            value.choice(&[("memory", ())]);
+        }
+        None => {}
+    }
+    if let Some(url) = table.get("url") {
+        not_yet(url);
+    }
+    table.finish();
+}
