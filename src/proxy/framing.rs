@@ -4,7 +4,7 @@
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header, uri::Authority};
 
 /// Why a request is refused, as a status and words for the client.
-pub type Refusal = (StatusCode, &'static str);
+pub(super) type Refusal = (StatusCode, &'static str);
 
 const fn bad(why: &'static str) -> Refusal {
     (StatusCode::BAD_REQUEST, why)
@@ -17,7 +17,7 @@ const FRAMING: [&str; 2] = ["transfer_encoding", "content_length"];
 ///
 /// # Errors
 /// When it is ambiguous, or asks for something that protover is not.
-pub fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     let headers = request.headers();
     // `Transfer_Encoding` is `Transfer-Encoding` to a server that speaks CGI.
     if FRAMING.iter().any(|name| headers.contains_key(*name)) {
@@ -95,7 +95,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Result<Option<&
 
 /// The host that a request addresses: that of an absolute target, else `Host`; empty without.
 #[must_use]
-pub fn addressed<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+pub(super) fn addressed<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
     match uri.authority() {
         Some(authority) => authority.as_str(),
         None => headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default().trim(),

@@ -11,7 +11,7 @@ use http::{
 use super::exchange::Carried;
 
 /// Carries the decision's id on every response and every request sent to a server.
-pub static DECISION: HeaderName = HeaderName::from_static("protover-decision");
+pub(super) static DECISION: HeaderName = HeaderName::from_static("protover-decision");
 
 /// Headers of one connection (RFC 9110, section 7.6.1), besides those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -45,7 +45,7 @@ const DIGESTS: [HeaderName; 5] = [
 ];
 
 /// Removes what belongs to one connection.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -62,7 +62,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Gets a request's headers ready for a server.
-pub fn towards_server(headers: &mut HeaderMap, version: Version, host: &str, carried: &Carried) {
+pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &str, carried: &Carried) {
     remove_hop_by_hop(headers);
     for name in &OURS {
         headers.remove(name);
@@ -90,14 +90,14 @@ pub fn towards_server(headers: &mut HeaderMap, version: Version, host: &str, car
 }
 
 /// Gets a server's headers ready for a device.
-pub fn towards_device(headers: &mut HeaderMap, version: Version) {
+pub(super) fn towards_device(headers: &mut HeaderMap, version: Version) {
     remove_hop_by_hop(headers);
     via(headers, version);
 }
 
 /// Makes the headers fit a body that protover made or edited: its length, no packing, and no digest
 /// of the old one.
-pub fn describe_new_body(headers: &mut HeaderMap, len: usize) {
+pub(super) fn describe_new_body(headers: &mut HeaderMap, len: usize) {
     for name in &DIGESTS {
         headers.remove(name);
     }

@@ -2,4 +2,6 @@
 
 mod cli;
 mod corpus;
+mod rig;
 mod telemetry;
+mod verdicts;

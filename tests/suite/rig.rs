@@ -225,7 +225,7 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let does = Arc::new(does);
+        let does: Arc<dyn Fn(&Seen) -> Does + Send + Sync> = Arc::new(does);
         let all = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -306,7 +306,8 @@ fn request(raw: &[u8]) -> Option<(Seen, usize)> {
 
 /// An answer with status 200.
 pub(crate) fn ok(content_type: &str, body: &[u8]) -> Vec<u8> {
-    let mut raw = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    let mut raw =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
     raw.extend_from_slice(body);
     raw
 }
@@ -339,5 +340,9 @@ pub(crate) fn numbered(ver_dtd: &str, ver_proto: &str, msg_id: u32, body: &str) 
 /// A server's answer to the first message: a Status for the SyncHdr, and commands.
 pub(crate) fn answer(ver_dtd: &str, ver_proto: &str, commands: &str) -> String {
     let status = "<Status><CmdID>1</CmdID><MsgRef>1</MsgRef><CmdRef>0</CmdRef><Cmd>SyncHdr</Cmd><Data>212</Data></Status>";
+    let (server, device) = ("<LocURI>http://dm.example/dm</LocURI>", "<LocURI>IMEI:493005100592800</LocURI>");
     numbered(ver_dtd, ver_proto, 1, &[status, commands].concat())
+        .replace(server, "~")
+        .replace(device, server)
+        .replace('~', device)
 }

@@ -59,7 +59,8 @@ async fn a_message_in_the_recommended_version_passes_byte_for_byte() {
 
 #[tokio::test]
 async fn a_supported_version_that_is_not_recommended_is_advised_by_every_carrier() {
-    let reply = answer("1.1", "DM/1.1", "<Get><CmdID>2</CmdID><Item><Target><LocURI>./DevInfo/Man</LocURI></Target></Item></Get>");
+    let reply =
+        answer("1.1", "DM/1.1", "<Get><CmdID>2</CmdID><Item><Target><LocURI>./DevInfo/Man</LocURI></Target></Item></Get>");
     let body = reply.clone();
     let upstream = Upstream::start(move |_| Does::Answer(ok(XML, body.as_bytes()))).await;
     let carriers = "[hint]\ncarriers = [\"http-header\", \"status-item\", \"header-meta\"]";
@@ -129,7 +130,8 @@ const VERSIONS: [(&str, &str); 3] = [("1.1", "DM/1.1"), ("1.2", "DM/1.2"), ("1.2
 async fn between_any_two_versions_each_side_sees_only_its_own() {
     for (their_dtd, their_proto) in VERSIONS {
         let upstream = Upstream::start(move |_| {
-            let body = answer(their_dtd, their_proto, "<Exec><CmdID>2</CmdID><Item><Target><LocURI>./x</LocURI></Target></Item></Exec>");
+            let body =
+                answer(their_dtd, their_proto, "<Exec><CmdID>2</CmdID><Item><Target><LocURI>./x</LocURI></Target></Item></Exec>");
             let head = format!("{XML}; charset=utf-8; verproto=\"{their_proto}\"; verdtd={their_dtd}");
             let raw = String::from_utf8(ok(&head, body.as_bytes())).unwrap();
             Does::Answer(raw.replacen("\r\n", "\r\nETag: \"x\"\r\nContent-MD5: x\r\n", 1).into_bytes())
@@ -338,7 +340,10 @@ async fn a_servers_answer_that_cannot_be_read_does_not_reach_an_old_phone() {
 async fn the_first_server_that_speaks_the_version_gets_the_message() {
     let (new, old) = (Upstream::echoing().await, Upstream::echoing().await);
     let two = site(new.address, "[\"DM/1.2\", \"DM/1.3\"]", "")
-        + &format!("\n[[server]]\nname = \"legacy\"\nurl = \"http://{}/base/\"\nhost = \"rewrite\"\nspeaks = [\"DM/1.1\"]\n", old.address);
+        + &format!(
+            "\n[[server]]\nname = \"legacy\"\nurl = \"http://{}/base/\"\nhost = \"rewrite\"\nspeaks = [\"DM/1.1\"]\n",
+            old.address
+        );
     let rig = Rig::start("", &[&two]).await;
     for (ver_dtd, ver_proto) in VERSIONS {
         assert_eq!(rig.send(post("", message(ver_dtd, ver_proto).as_bytes())).await.status, 200);
@@ -364,7 +369,10 @@ async fn strict_reads_the_whole_message_and_believes_no_contradiction() {
         ("VerDTD", post("", message("1.1", "DM/1.2").as_bytes()), ("refuse", "dtd-mismatch")),
         (
             "verproto",
-            String::from_utf8(post("", whole.as_bytes())).unwrap().replacen(XML, &format!("{XML}; verproto=DM/1.1"), 1).into_bytes(),
+            String::from_utf8(post("", whole.as_bytes()))
+                .unwrap()
+                .replacen(XML, &format!("{XML}; verproto=DM/1.1"), 1)
+                .into_bytes(),
             ("refuse", "media-type-mismatch"),
         ),
     ] {
