@@ -104,7 +104,11 @@ impl Case<'_> {
         let declared = self.message.declared.known();
         match self.then.verdict? {
             Verdict::Pass => Some(self.pass(Reason::Rule)),
-            Verdict::Advise => Some(Decision { verdict: Verdict::Advise, requirement: Some(Requirement::Server2), ..self.hinted(self.pass(Reason::Rule)) }),
+            Verdict::Advise => Some(Decision {
+                verdict: Verdict::Advise,
+                requirement: Some(Requirement::Server2),
+                ..self.hinted(self.pass(Reason::Rule))
+            }),
             Verdict::Refuse => Some(self.refuse(Reason::Rule, Status::PROTOCOL_VERSION_NOT_SUPPORTED)),
             Verdict::Bridge => {
                 let from = declared?;
@@ -148,7 +152,9 @@ impl Case<'_> {
             Way::Nowhere => match self.site.unsupported {
                 Unsupported::Pass => self.pass(Reason::UnsupportedVersion),
                 Unsupported::Refuse => self.unsupported(),
-                Unsupported::Bridge => self.target(declared).map_or_else(|| self.unsupported(), |to| self.bridge(to, Reason::Bridged)),
+                Unsupported::Bridge => {
+                    self.target(declared).map_or_else(|| self.unsupported(), |to| self.bridge(to, Reason::Bridged))
+                }
             },
         }
     }
@@ -187,7 +193,8 @@ impl Case<'_> {
             below.find(spoken).or_else(|| above.filter(spoken).last())
         };
         let encoding = self.message.encoding;
-        spoken(&|server, version| server.takes(version, encoding)).or_else(|| spoken(&|server, version| server.speaks.contains(&version)))
+        spoken(&|server, version| server.takes(version, encoding))
+            .or_else(|| spoken(&|server, version| server.speaks.contains(&version)))
     }
 
     /// To the server that fits best, as it is.

@@ -231,7 +231,7 @@ impl Diagnostic {
             group = group.element(Level::HELP.message(help));
         }
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        renderer.render(&[group]).clone()
+        renderer.render(&[group])
     }
 }
 

@@ -112,10 +112,11 @@ fn versions_of_rule(read: &Read, at: usize, found: &mut Vec<Diagnostic>) {
         }
         let versions = rule.when.version.as_deref().unwrap_or_default();
         if !versions.is_empty() && versions.iter().all(|version| version.family() != to.family()) {
-            found.push(
-                Diagnostic::new(Code::Contradiction, format!("the rule \"{}\" bridges to another family", rule.name))
-                    .at(&read.source, span.clone(), "DM and SyncML never become each other"),
-            );
+            found.push(Diagnostic::new(Code::Contradiction, format!("the rule \"{}\" bridges to another family", rule.name)).at(
+                &read.source,
+                span.clone(),
+                "DM and SyncML never become each other",
+            ));
         }
     }
     let passes = matches!(rule.then.verdict, Some(Verdict::Pass | Verdict::Advise));

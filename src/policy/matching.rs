@@ -109,9 +109,8 @@ impl<'f> Subject<'f> {
 /// is in `10%` is in `20%` too; the same on every machine and in every release.
 pub(super) fn bucket(device: &str) -> u16 {
     // FNV-1a, finished by the last steps of MurmurHash3 since device identifiers differ in few digits.
-    let mut hash = device.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let mut hash =
+        device.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^= hash >> 33;

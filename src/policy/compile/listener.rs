@@ -67,5 +67,10 @@ fn tls(table: Table<'_>) -> Option<ListenerTls> {
     }
     let client_ca = authorities.and_then(|value| value.text()).map(Into::into);
     table.finish();
-    Some(ListenerTls { certificate: certificate?.into(), key: key?.into(), client_ca, client_auth: client_auth.unwrap_or_default() })
+    Some(ListenerTls {
+        certificate: certificate?.into(),
+        key: key?.into(),
+        client_ca,
+        client_auth: client_auth.unwrap_or_default(),
+    })
 }

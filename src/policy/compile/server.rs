@@ -39,7 +39,12 @@ pub(super) fn read(tables: Vec<Table<'_>>, versions: &VersionTable) -> Vec<(Serv
             for (key, value) in [("ca", table.get("ca")), ("client_certificate", certificate)] {
                 if let Some(value) = value {
                     let title = format!("`{key}` is not used");
-                    value.report(Code::TlsUnused, title, "there is no TLS to this server", &format!("did you mean https in \"{url}\"?"));
+                    value.report(
+                        Code::TlsUnused,
+                        title,
+                        "there is no TLS to this server",
+                        &format!("did you mean https in \"{url}\"?"),
+                    );
                 }
             }
         }

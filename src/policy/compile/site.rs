@@ -84,15 +84,7 @@ pub(super) fn read(root: Table<'_>, versions: &VersionTable) -> Option<Read> {
         carriers,
         rules,
     };
-    Some(Read {
-        source,
-        site,
-        name: name_place,
-        hosts: host_places,
-        servers: server_places,
-        rules: rule_places,
-        recommend,
-    })
+    Some(Read { source, site, name: name_place, hosts: host_places, servers: server_places, rules: rule_places, recommend })
 }
 
 /// `[site]`.
@@ -187,8 +179,11 @@ fn carriers(table: Table<'_>) -> Carriers {
 fn supported(servers: &[Server]) -> Vec<Version> {
     let mut supported: Vec<Version> = Vec::new();
     for family in Family::ALL {
-        let mut of: Vec<Version> =
-            servers.iter().flat_map(|server| server.speaks.iter().copied()).filter(|version| version.family() == family).collect();
+        let mut of: Vec<Version> = servers
+            .iter()
+            .flat_map(|server| server.speaks.iter().copied())
+            .filter(|version| version.family() == family)
+            .collect();
         of.sort_by(|a, b| b.partial_cmp(a).unwrap_or(Ordering::Equal));
         of.dedup();
         supported.extend(of);

@@ -41,7 +41,8 @@ pub(super) fn versions(values: &[Value<'_>], table: &VersionTable) -> Vec<(Versi
 /// The versions that a comparison such as `>=DM/1.2` means, within its family; one without an
 /// operator means itself.
 pub(super) fn compared(value: &Value<'_>, table: &VersionTable) -> Option<Vec<Version>> {
-    const OPERATORS: [(&str, fn(&Version, &Version) -> bool); 5] =
+    type Holds = fn(&Version, &Version) -> bool;
+    const OPERATORS: [(&str, Holds); 5] =
         [(">=", |a, b| a >= b), ("<=", |a, b| a <= b), (">", |a, b| a > b), ("<", |a, b| a < b), ("=", |a, b| a == b)];
     let text = value.text()?;
     let Some((operator, holds)) = OPERATORS.iter().find(|(operator, _)| text.starts_with(operator)) else {
@@ -121,7 +122,9 @@ pub(super) fn url(value: &Value<'_>) -> Option<Uri> {
             return None;
         }
         (Some("http" | "https"), Some(authority)) if authority.host().is_empty() => "no host",
-        (Some("http" | "https"), Some(authority)) if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) => {
+        (Some("http" | "https"), Some(authority))
+            if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) =>
+        {
             "not a port"
         }
         (Some("http" | "https"), Some(_)) if url.query().is_some() => "a query; that of the request is kept",

@@ -31,7 +31,11 @@ pub(super) fn rule(read: &Read, at: usize, found: &mut Vec<Diagnostic>) {
     let Some(versions) = &rule.when.version else {
         if let Some((by, place)) = taker(None) {
             let label = format!("\"{}\" takes all of it", by.name);
-            found.push(never("every request that this matches is taken before", places.when.clone()).at(&read.source, place.when.clone(), label));
+            found.push(never("every request that this matches is taken before", places.when.clone()).at(
+                &read.source,
+                place.when.clone(),
+                label,
+            ));
         }
         return;
     };
@@ -44,7 +48,11 @@ pub(super) fn rule(read: &Read, at: usize, found: &mut Vec<Diagnostic>) {
             (Code::Shadowed, format!("the rule \"{}\" never sees {}", rule.name, names.join(", ")))
         }
     };
-    let label = if code == Code::Unreachable { "every request that this matches is taken before" } else { "some of this is taken before" };
+    let label = if code == Code::Unreachable {
+        "every request that this matches is taken before"
+    } else {
+        "some of this is taken before"
+    };
     let mut diagnostic = Diagnostic::new(code, title).at(&read.source, places.when.clone(), label);
     let mut shown = Vec::new();
     for (_, (by, place)) in &taken {
@@ -70,8 +78,11 @@ fn covers(earlier: &Rule, when: &When, version: Option<Version>) -> bool {
         (Some(earlier), Some(later)) => includes(earlier, later),
         (Some(_), None) => false,
     };
-    let message =
-        when.version.is_some() || when.device.is_some() || when.encoding.is_some() || when.started_by.is_some() || when.share.is_some();
+    let message = when.version.is_some()
+        || when.device.is_some()
+        || when.encoding.is_some()
+        || when.started_by.is_some()
+        || when.share.is_some();
     by_version
         && glob(device, &when.device)
         && glob(user_agent, &when.user_agent)

@@ -1,0 +1,181 @@
+//! The folder of policies: read, compiled, and watched by its fingerprint.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
+
+use crate::policy::{
+    self, Diagnostic, Source, diagnostic,
+    site::{DecisionsTo, Policies, Site},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// A file larger than this is no policy.
+const LARGEST: u64 = 1 << 20;
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The folder cannot be listed.
+    #[error("cannot read the policies in `{}`: {error}", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Files of it cannot be read: every one of them, with why.
+    #[error("cannot read {}", join(.0))]
+    Files(Vec<(PathBuf, String)>),
+    /// The policies are invalid; warnings are among the diagnostics.
+    #[error("{}", invalid(.0, false))]
+    Invalid(Vec<Diagnostic>),
+}
+
+fn join(files: &[(PathBuf, String)]) -> String {
+    let files: Vec<String> = files.iter().map(|(path, why)| format!("`{}`: {why}", path.display())).collect();
+    files.join("\ncannot read ")
+}
+
+fn invalid(diagnostics: &[Diagnostic], colour: bool) -> String {
+    let (count, diagnostics) = (diagnostic::count(diagnostics), diagnostic::render(diagnostics, colour));
+    format!("the policies are invalid: {count}\n\n{}", diagnostics.trim_end())
+}
+
+impl LoadError {
+    /// What is wrong, as it is displayed, but in colour where wanted.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        match self {
+            Self::Invalid(diagnostics) => invalid(diagnostics, colour),
+            Self::Folder { .. } | Self::Files(_) => self.to_string(),
+        }
+    }
+}
+
+/// Reads and compiles the `*.toml` files of a folder. Relative paths in them are meant from the folder
+/// that holds it, so that `certs/server.pem` stands beside `policies/`.
+///
+/// # Errors
+/// [`LoadError`], with everything that is wrong. Otherwise the warnings come with the policies.
+pub fn load(folder: &Path) -> Result<(Policies, Vec<Diagnostic>), LoadError> {
+    let paths = files(folder).map_err(|error| LoadError::Folder { folder: folder.to_owned(), error })?;
+    let mut sources = Vec::new();
+    let mut unreadable = Vec::new();
+    for path in paths {
+        match read(&path) {
+            Ok(source) => sources.push(source),
+            Err(why) => unreadable.push((path, why)),
+        }
+    }
+    if !unreadable.is_empty() {
+        return Err(LoadError::Files(unreadable));
+    }
+    let compiled = policy::compile(&sources);
+    match compiled.policies {
+        Some(mut policies) => {
+            resolve(&mut policies, &beside(folder));
+            Ok((policies, compiled.diagnostics))
+        }
+        None => Err(LoadError::Invalid(compiled.diagnostics)),
+    }
+}
+
+/// The policies of a folder, in the order of their names. Hidden files are not policies: editors leave
+/// such behind.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read(path: &Path) -> Result<Source, String> {
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("not a file".to_owned());
+    }
+    if metadata.len() > LARGEST {
+        return Err("larger than 1 MiB".to_owned());
+    }
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        format!("not UTF-8 (line {line})")
+    })?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // Editors on Windows put a mark in front; spans are counted without it.
+    let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
+    Ok(Source { name, text })
+}
+
+/// The folder that holds a folder.
+fn beside(folder: &Path) -> PathBuf {
+    match (folder.file_name(), folder.parent()) {
+        (Some(_), Some(parent)) => parent.to_owned(),
+        // `.` and `..` have no name of their own.
+        _ => folder.join(".."),
+    }
+}
+
+/// Makes the paths in policies independent of where they are written.
+fn resolve(policies: &mut Policies, base: &Path) {
+    each_path(policies, &mut |path| *path = base.join(&*path));
+    if let DecisionsTo::File(path) = &mut policies.settings.decisions.to {
+        *path = base.join(&*path);
+    }
+}
+
+/// Every file that policies refer to and that is read.
+fn each_path(policies: &mut Policies, with: &mut dyn FnMut(&mut PathBuf)) {
+    for tls in policies.settings.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
+        with(&mut tls.certificate);
+        with(&mut tls.key);
+        tls.client_ca.as_mut().map(&mut *with);
+    }
+    policies.settings.decisions.key_file.as_mut().map(&mut *with);
+    for site in &mut policies.sites {
+        let site: &mut Site = Arc::make_mut(site);
+        for server in &mut site.servers {
+            let server = Arc::make_mut(server);
+            server.ca.as_mut().map(&mut *with);
+            if let Some((certificate, key)) = &mut server.identity {
+                with(certificate);
+                with(key);
+            }
+        }
+    }
+}
+
+/// What a folder looks like from outside: equal as long as nothing in it changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint(Vec<(PathBuf, u128, u64)>);
+
+/// Looks at names, sizes and times of the policies, and of the files that they refer to: new certificates
+/// are a change too. Takes well under a millisecond for ten sites, so it can be polled. What cannot be
+/// looked at counts as absent.
+#[must_use]
+pub fn fingerprint(folder: &Path) -> Fingerprint {
+    let mut paths = files(folder).unwrap_or_default();
+    if let Ok((mut policies, _)) = load(folder) {
+        each_path(&mut policies, &mut |path| paths.push(path.clone()));
+    }
+    let look = |path: PathBuf| {
+        let metadata = fs::metadata(&path).ok()?;
+        let changed = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some((path, changed.as_nanos(), metadata.len()))
+    };
+    Fingerprint(paths.into_iter().filter_map(look).collect())
+}
