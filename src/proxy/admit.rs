@@ -33,7 +33,8 @@ where
         if !self.shared.log.available() {
             return unavailable(Reason::LogUnavailable, arrival);
         }
-        match framing::check(&arrival.request) {
+        let ambiguous = arrival.carried.under_way.is_ambiguous();
+        match framing::check(&arrival.request, ambiguous) {
             Ok(()) => Passing::Right(self.inner.call(arrival)),
             Err((status, why)) => {
                 let mut ruled = Ruled::http(status, Verdict::Refuse, Reason::BadRequest, why, arrival.carried);

@@ -28,6 +28,7 @@ mod refuse;
 mod route;
 
 pub use exchange::{Connection, Ruled};
+pub use framing::HEAD;
 pub use live::{Live, LiveSite};
 pub use record::Record;
 

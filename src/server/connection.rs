@@ -24,11 +24,8 @@ use crate::{
         reason::{Reason, Verdict},
         site::Limits,
     },
-    proxy::{self, Connection},
+    proxy::{self, Connection, HEAD},
 };
-
-/// How many bytes a request head may have: as much as nginx takes.
-const HEAD: usize = 32 * 1024;
 
 /// How many requests may be under way on one HTTP/2 connection.
 const STREAMS: u32 = 100;

@@ -1,6 +1,7 @@
 //! Listeners: accepting connections, TLS, HTTP, and ending it all in order.
 
 mod connection;
+mod heads;
 mod listener;
 pub mod pulse;
 pub mod tls;

@@ -20,6 +20,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::heads::Heads;
 use crate::policy::site::Limits;
 
 /// A moment, in microseconds after the connection was accepted, plus one; 0 is never.
@@ -60,6 +61,8 @@ pub struct Pulse {
     body_since: Moment,
     blocked_since: Moment,
     bytes_in: AtomicU64,
+    /// The number of the request whose framing is ambiguous; 0 without.
+    ambiguous: AtomicU32,
 }
 
 /// Why a connection has to end.
@@ -89,6 +92,7 @@ impl Pulse {
             body_since: Moment::default(),
             blocked_since: Moment::default(),
             bytes_in: AtomicU64::new(0),
+            ambiguous: AtomicU32::new(0),
         }
     }
 
@@ -96,9 +100,9 @@ impl Pulse {
     #[must_use]
     pub fn request(self: &Arc<Self>) -> UnderWay {
         self.under_way.fetch_add(1, Relaxed);
-        self.requests.fetch_add(1, Relaxed);
+        let number = self.requests.fetch_add(1, Relaxed) + 1;
         self.head_since.clear();
-        UnderWay { pulse: Arc::clone(self) }
+        UnderWay { pulse: Arc::clone(self), number }
     }
 
     /// The body of a request is awaited, or has come.
@@ -167,6 +171,8 @@ impl Pulse {
 #[derive(Debug)]
 pub struct UnderWay {
     pulse: Arc<Pulse>,
+    /// Counted from 1.
+    number: u32,
 }
 
 impl UnderWay {
@@ -174,6 +180,12 @@ impl UnderWay {
     #[must_use]
     pub fn pulse(&self) -> &Arc<Pulse> {
         &self.pulse
+    }
+
+    /// Whether its head said in two ways where its body ends.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        self.pulse.ambiguous.load(Relaxed) == self.number
     }
 }
 
@@ -190,13 +202,14 @@ impl Drop for UnderWay {
 pub struct Noticed<T> {
     inner: T,
     pulse: Arc<Pulse>,
+    heads: Heads,
 }
 
 impl<T> Noticed<T> {
     /// Wraps a socket.
     #[must_use]
-    pub const fn new(inner: T, pulse: Arc<Pulse>) -> Self {
-        Self { inner, pulse }
+    pub fn new(inner: T, pulse: Arc<Pulse>) -> Self {
+        Self { inner, pulse, heads: Heads::default() }
     }
 
     fn wrote<R>(&self, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
@@ -213,9 +226,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Noticed<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        let read = buf.filled().len() - before;
-        if read > 0 {
-            self.pulse.read(read);
+        let read = buf.filled().get(before..).unwrap_or_default();
+        if !read.is_empty() {
+            let this = &mut *self;
+            this.pulse.read(read.len());
+            if this.pulse.heads_are_bytes {
+                this.heads.read(read);
+                this.pulse.ambiguous.store(this.heads.ambiguous().unwrap_or(0), Relaxed);
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -1,0 +1,190 @@
+//! Follows the requests on an HTTP/1 connection byte by byte, for the one thing that hyper does not tell:
+//! whether a request came with both `Content-Length` and `Transfer-Encoding`, of which hyper drops the
+//! first. Two readers of such a request see different bodies; RFC 9112, section 6.3, calls it an attempt
+//! at smuggling. Reads nothing else and decides nothing: what is no request is hyper's to refuse.
+
+/// Where in the stream the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// In the request line or before it.
+    RequestLine,
+    /// In the lines behind it.
+    Fields,
+    /// In a body or a chunk, with so many bytes to come.
+    Data { left: u64, chunked: bool },
+    /// In the line that says how long a chunk is.
+    ChunkSize,
+    /// In the lines behind the last chunk.
+    Trailers,
+}
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub(super) struct Heads {
+    at: At,
+    line: Line,
+    length: Option<u64>,
+    chunked: bool,
+    ended: u32,
+    ambiguous: Option<u32>,
+}
+
+/// The beginning of the line that is being read. What is longer is no header that matters.
+#[derive(Debug, Default)]
+struct Line(Vec<u8>);
+
+impl Line {
+    const LONGEST: usize = 64;
+
+    fn add(&mut self, bytes: &[u8]) {
+        let room = Self::LONGEST.saturating_sub(self.0.len()).min(bytes.len());
+        self.0.extend_from_slice(bytes.get(..room).unwrap_or_default());
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self.0[..], [] | [b'\r'])
+    }
+
+    /// The value, when the line is the header of this name.
+    fn value(&self, name: &[u8]) -> Option<&[u8]> {
+        let (found, rest) = self.0.split_at_checked(name.len())?;
+        let value = rest.trim_ascii_start().strip_prefix(b":")?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+    }
+}
+
+impl Default for Heads {
+    fn default() -> Self {
+        Self { at: At::RequestLine, line: Line::default(), length: None, chunked: false, ended: 0, ambiguous: None }
+    }
+}
+
+impl Heads {
+    /// The number of the first request with both headers, counted from 1. hyper closes the connection
+    /// after it, so there is no second.
+    pub(super) const fn ambiguous(&self) -> Option<u32> {
+        self.ambiguous
+    }
+
+    /// Takes the bytes that were read.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.ambiguous.is_none() {
+            if let At::Data { left, chunked } = self.at {
+                let taken = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                bytes = bytes.get(taken..).unwrap_or_default();
+                let left = left - taken as u64;
+                self.at = match left {
+                    0 if chunked => At::ChunkSize,
+                    0 => At::RequestLine,
+                    _ => At::Data { left, chunked },
+                };
+                continue;
+            }
+            let Some(end) = memchr::memchr(b'\n', bytes) else {
+                self.line.add(bytes);
+                return;
+            };
+            self.line.add(bytes.get(..end).unwrap_or_default());
+            bytes = bytes.get(end + 1..).unwrap_or_default();
+            self.line_ended();
+            self.line.0.clear();
+        }
+    }
+
+    fn line_ended(&mut self) {
+        let empty = self.line.is_empty();
+        match self.at {
+            At::RequestLine if empty => {}
+            At::RequestLine => {
+                (self.length, self.chunked) = (None, false);
+                self.at = At::Fields;
+            }
+            At::Fields if empty => self.head_ended(),
+            At::Fields => {
+                if let Some(value) = self.line.value(b"content-length") {
+                    self.length = Some(number(value, 10).unwrap_or(0));
+                }
+                self.chunked |= self.line.value(b"transfer-encoding").is_some();
+            }
+            At::ChunkSize => {
+                let text = self.line.0.trim_ascii_start();
+                let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+                self.at = match number(text.get(..digits).unwrap_or_default(), 16) {
+                    Some(0) | None => At::Trailers,
+                    // With the line end behind it.
+                    Some(size) => At::Data { left: size.saturating_add(2), chunked: true },
+                };
+            }
+            At::Trailers if empty => self.at = At::RequestLine,
+            At::Trailers | At::Data { .. } => {}
+        }
+    }
+
+    fn head_ended(&mut self) {
+        self.ended += 1;
+        if self.chunked && self.length.is_some() {
+            self.ambiguous = Some(self.ended);
+        }
+        self.at = match self.length {
+            _ if self.chunked => At::ChunkSize,
+            Some(0) | None => At::RequestLine,
+            Some(left) => At::Data { left, chunked: false },
+        };
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: &str =
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 44\r\n\r\nTransfer-Encoding: x\r\nContent-Length: 1\r\n\r\n\n\n";
+    const CHUNKED: &str = "POST / HTTP/1.1\r\nTRANSFER-encoding : chunked\r\n\r\n1b;x=y\r\nGET / H\r\nContent-Length: 1\r\n\r\n0\r\nContent-Length: 9\r\n\r\n";
+    const BARE: &str = "\r\nGET / HTTP/1.1\nHost: a\n\n";
+    const BOTH: &str = "POST / HTTP/1.1\r\ncontent-LENGTH:0\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+
+    fn first(stream: &str, cuts: &[usize]) -> Option<u32> {
+        let mut heads = Heads::default();
+        let mut rest = stream.as_bytes();
+        for cut in cuts {
+            let (now, later) = rest.split_at((*cut).min(rest.len()));
+            heads.read(now);
+            rest = later;
+        }
+        heads.read(rest);
+        heads.ambiguous()
+    }
+
+    #[test]
+    fn only_a_head_with_both_headers_is_ambiguous() {
+        for (stream, expected) in [
+            ([PLAIN, PLAIN, CHUNKED, BARE, CHUNKED].concat(), None),
+            ([PLAIN, CHUNKED, BARE, BOTH, PLAIN].concat(), Some(4)),
+            (BOTH.to_owned(), Some(1)),
+        ] {
+            assert_eq!(first(&stream, &[]), expected, "{stream}");
+        }
+        let long =
+            format!("GET / HTTP/1.1\r\nX: {}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "y".repeat(100));
+        assert_eq!(first(&long, &[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn how_it_is_cut_does_not_matter(cuts in proptest::collection::vec(0_usize..40, 0..40)) {
+            prop_assert_eq!(first(&[PLAIN, CHUNKED, BARE, BOTH].concat(), &cuts), Some(4));
+            prop_assert_eq!(first(&[PLAIN, CHUNKED, BARE].concat(), &cuts), None);
+        }
+
+        #[test]
+        fn anything_can_be_read(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            Heads::default().read(&bytes);
+        }
+    }
+}
