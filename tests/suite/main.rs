@@ -1,3 +1,5 @@
 //! Tests of the whole, on real sockets, with real messages and independent programs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod corpus;
+mod wbxml;

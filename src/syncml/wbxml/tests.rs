@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::syncml::{
+    alert::StartedBy,
     body::{Cursor as Walk, Step, Steps},
     bridge::{Crossing, Own, bridge},
     check,
@@ -25,6 +26,9 @@ fn message(prologue: &[u8], header: &[&[u8]], body: &[&[u8]]) -> Vec<u8> {
     out.push(0x01);
     out
 }
+
+/// What it is, what stands before SyncHdr, VerProto before and after.
+type Case = (&'static str, &'static [u8], &'static [u8], &'static [u8]);
 
 /// WBXML 1.2, SyncML 1.2, UTF-8, no string table; root and SyncHdr open.
 const PROLOGUE: &[u8] = b"\x02\xA4\x01\x6A\x00\x6D\x6C";
@@ -99,7 +103,7 @@ fn every_field_of_the_header_is_found() {
     assert_eq!((meta.page, meta.empty, raw[meta.span.range().start]), (1, false, 0x01), "Meta ends in page 1");
     assert_eq!((index.header.page, raw[index.header.span.range().start]), (0, 0x01));
     assert_eq!(raw[index.body as usize], 0x6B);
-    assert_eq!(started_by(&raw, &index).map(|who| who.code()), Some("client"));
+    assert_eq!(started_by(&raw, &index).map(StartedBy::code), Some("client"));
     assert_eq!(check(&raw, &index), Ok(()));
     assert!(index.editable() && !index.no_resp);
 }
@@ -107,32 +111,31 @@ fn every_field_of_the_header_is_found() {
 #[test]
 fn every_form_of_a_value_is_read_and_replaced() {
     const TABLE: &[u8] = b"\x02\xA4\x01\x6A\x10DM/1.2\0xDM/\0/1.2\x6D\x6C";
-    let cases: [(&str, &[u8], &[u8], Form, &[u8]); 11] = [
-        ("STR_I", PROLOGUE, b"\x72\x03DM/1.2\0\x01", Form::Literal, b"\x72\x03DM/1.1\0\x01"),
-        ("STR_T", TABLE, b"\x72\x83\x00\x01", Form::WbxmlTable, b"\x72\x03DM/1.1\0\x01"),
-        ("STR_T with a padded index", TABLE, b"\x72\x83\x80\x80\x00\x01", Form::WbxmlTable, b"\x72\x03DM/1.1\0\x01"),
-        ("OPAQUE", PROLOGUE, b"\x72\xC3\x06DM/1.2\x01", Form::WbxmlOpaque, b"\x72\xC3\x06DM/1.1\x01"),
+    let cases: [(Form, Case); 11] = [
+        (Form::Literal, ("STR_I", PROLOGUE, b"\x72\x03DM/1.2\0\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlTable, ("STR_T", TABLE, b"\x72\x83\x00\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlTable, ("STR_T with a padded index", TABLE, b"\x72\x83\x80\x80\x00\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlOpaque, ("OPAQUE", PROLOGUE, b"\x72\xC3\x06DM/1.2\x01", b"\x72\xC3\x06DM/1.1\x01")),
         (
-            "OPAQUE with a padded length",
-            PROLOGUE,
-            b"\x72\xC3\x80\x06DM/1.2\x01",
             Form::WbxmlOpaque,
-            b"\x72\xC3\x80\x06DM/1.1\x01",
+            ("OPAQUE with a padded length", PROLOGUE, b"\x72\xC3\x80\x06DM/1.2\x01", b"\x72\xC3\x80\x06DM/1.1\x01"),
         ),
-        ("OPAQUE with its NUL", PROLOGUE, b"\x72\xC3\x07DM/1.2\0\x01", Form::WbxmlOpaque, b"\x72\xC3\x07DM/1.1\0\x01"),
-        ("two inline strings", PROLOGUE, b"\x72\x03DM/\0\x031.2\0\x01", Form::WbxmlMixed, b"\x72\x03DM/1.1\0\x01"),
-        ("entity", PROLOGUE, b"\x72\x03DM/1\0\x02\x2E\x032\0\x01", Form::WbxmlMixed, b"\x72\x03DM/1.1\0\x01"),
-        ("table to its end, without NUL", TABLE, b"\x72\x83\x08\x83\x0D\x01", Form::WbxmlMixed, b"\x72\x03DM/1.1\0\x01"),
-        ("empty string and the rest", PROLOGUE, b"\x72\x03\0\xC3\x06DM/1.2\x01", Form::WbxmlMixed, b"\x72\x03DM/1.1\0\x01"),
+        (Form::WbxmlOpaque, ("OPAQUE with its NUL", PROLOGUE, b"\x72\xC3\x07DM/1.2\0\x01", b"\x72\xC3\x07DM/1.1\0\x01")),
+        (Form::WbxmlMixed, ("two inline strings", PROLOGUE, b"\x72\x03DM/\0\x031.2\0\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlMixed, ("entity", PROLOGUE, b"\x72\x03DM/1\0\x02\x2E\x032\0\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlMixed, ("table to its end, without NUL", TABLE, b"\x72\x83\x08\x83\x0D\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlMixed, ("empty string and the rest", PROLOGUE, b"\x72\x03\0\xC3\x06DM/1.2\x01", b"\x72\x03DM/1.1\0\x01")),
         (
-            "switches and an instruction around",
-            PROLOGUE,
-            b"\x72\0\0\x43\x05\x01\x03DM/1.2\0\0\0\x01",
             Form::Literal,
-            b"\x72\0\0\x43\x05\x01\x03DM/1.1\0\0\0\x01",
+            (
+                "switches and an instruction around",
+                PROLOGUE,
+                b"\x72\0\0\x43\x05\x01\x03DM/1.2\0\0\0\x01",
+                b"\x72\0\0\x43\x05\x01\x03DM/1.1\0\0\0\x01",
+            ),
         ),
     ];
-    for (what, prologue, before, form, after) in cases {
+    for (form, (what, prologue, before, after)) in cases {
         let raw = with_proto(prologue, before);
         let index = indexed(&raw);
         assert_eq!(&*index.text(&raw, index.ver_proto), "DM/1.2", "{what}");
@@ -149,7 +152,7 @@ fn every_form_of_a_value_is_read_and_replaced() {
 #[test]
 fn a_value_goes_into_an_element_without_one() {
     let table: &[u8] = b"\x02\xA4\x01\x6A\x08VerProto\x6D\x6C";
-    let cases: [(&str, &[u8], &[u8], &[u8]); 4] = [
+    let cases: [Case; 4] = [
         ("token without content", PROLOGUE, b"\x32", b"\x72\x03DM/1.2\0\x01"),
         ("opened and closed", PROLOGUE, b"\x72\x01", b"\x72\x03DM/1.2\0\x01"),
         ("empty string", PROLOGUE, b"\x72\x03\0\x01", b"\x72\x03DM/1.2\0\x01"),

@@ -30,6 +30,16 @@ pub(super) enum Token {
     Piece(Piece),
 }
 
+/// Whatever stands in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Any {
+    Token(Token),
+    /// Another code page from here on.
+    Switch(Span),
+    /// A processing instruction, up to its end.
+    Instruction(Span),
+}
+
 /// A tag with its attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
@@ -155,27 +165,36 @@ impl<'a> Tokens<'a> {
     pub(super) fn next(&mut self) -> Result<Option<Token>, Malformed> {
         let mut switches = 0;
         loop {
-            let start = self.at;
-            let Some(first) = self.raw.get(start).copied() else { return Ok(None) };
-            self.at += 1;
-            match first {
-                SWITCH_PAGE => {
-                    switches += 1;
-                    if switches > SWITCHES {
-                        return Err(Malformed::new(Problem::TooLarge, start));
-                    }
-                    self.page = self.byte()?;
-                }
-                END => return Ok(Some(Token::End(Span::at(start).start))),
-                PI => self.skip_attributes()?,
-                _ => {
-                    return match self.piece(first, start)? {
-                        Some(piece) => Ok(Some(Token::Piece(piece))),
-                        None => self.tag(first, start).map(|tag| Some(Token::Tag(tag))),
-                    };
-                }
+            match self.any()? {
+                None => return Ok(None),
+                Some(Any::Token(token)) => return Ok(Some(token)),
+                Some(Any::Instruction(_)) => {}
+                Some(Any::Switch(_)) if switches < SWITCHES => switches += 1,
+                Some(Any::Switch(span)) => return Err(Malformed { problem: Problem::TooLarge, at: span.start }),
             }
         }
+    }
+
+    /// The next token, page switch or processing instruction; `None` behind the last byte.
+    pub(super) fn any(&mut self) -> Result<Option<Any>, Malformed> {
+        let start = self.at;
+        let Some(first) = self.raw.get(start).copied() else { return Ok(None) };
+        self.at += 1;
+        Ok(Some(match first {
+            SWITCH_PAGE => {
+                self.page = self.byte()?;
+                Any::Switch(Span::new(start..self.at))
+            }
+            END => Any::Token(Token::End(Span::at(start).start)),
+            PI => {
+                self.skip_attributes()?;
+                Any::Instruction(Span::new(start..self.at))
+            }
+            _ => match self.piece(first, start)? {
+                Some(piece) => Any::Token(Token::Piece(piece)),
+                None => Any::Token(Token::Tag(self.tag(first, start)?)),
+            },
+        }))
     }
 
     /// Nothing but processing instructions up to the last byte.
