@@ -1,4 +1,5 @@
 //! A version-negotiating proxy for OMA Device Management (SyncML DM).
 
+pub mod cli;
 pub mod policy;
 pub mod syncml;

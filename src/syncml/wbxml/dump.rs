@@ -71,13 +71,13 @@ fn body(out: &mut String, raw: &[u8], head: &Head) -> Result<(), Malformed> {
                 line(out, raw, Span { start: at, end: at.saturating_add(1) }, open.len(), &format!("END {name}"));
             }
             Any::Token(Token::Piece(piece)) => {
-                let kind = match piece.kind {
-                    Kind::Inline => "STR_I",
-                    Kind::Table => "STR_T",
-                    Kind::Opaque => "OPAQUE",
-                    Kind::Entity(_) => "ENTITY",
+                let text = match piece.kind {
+                    Kind::Inline => format!("STR_I \"{}\"", shown(raw, piece)),
+                    Kind::Table => format!("STR_T \"{}\"", shown(raw, piece)),
+                    Kind::Opaque => format!("OPAQUE {} bytes {}", piece.text.len(), shown(raw, piece)),
+                    Kind::Entity(_) => format!("ENTITY {}", shown(raw, piece)),
                 };
-                line(out, raw, piece.token, open.len(), &format!("{kind} \"{}\"", shown(raw, piece)));
+                line(out, raw, piece.token, open.len(), &text);
             }
         }
     }
