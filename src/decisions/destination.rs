@@ -1,0 +1,127 @@
+//! Where lines go: a stream, or a path that may be rotated away under us.
+
+use std::{
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::policy::site::DecisionsTo;
+
+/// How often a path is looked at for a rotation.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where lines go.
+#[derive(Debug)]
+pub(super) enum Destination {
+    /// Standard output or error, or a pipe. Unbuffered: a line is written or it is not.
+    Stream(File),
+    /// Something at a path.
+    Path(AtPath),
+}
+
+impl Destination {
+    pub(super) fn open(to: &DecisionsTo) -> io::Result<Self> {
+        Ok(match to {
+            DecisionsTo::Stdout => Self::Stream(io::stdout().as_fd().try_clone_to_owned()?.into()),
+            DecisionsTo::Stderr => Self::Stream(io::stderr().as_fd().try_clone_to_owned()?.into()),
+            DecisionsTo::File(path) => Self::Path(AtPath::open(path)?),
+        })
+    }
+
+    /// To be called between two lines: opens the path again when something else, or nothing, is
+    /// there now.
+    pub(super) fn between_lines(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(_) => Ok(()),
+            Self::Path(at) => at.between_lines(),
+        }
+    }
+
+    /// To be called after an error in the middle of a line: whether the part that was written is gone,
+    /// so that the line has to be written from its start.
+    pub(super) fn lost_the_beginning(&mut self) -> bool {
+        match self {
+            Self::Stream(_) => false,
+            Self::Path(at) => at.lost_the_beginning(),
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(file) | Self::Path(AtPath { file, .. }) => file.write(bytes),
+        }
+    }
+}
+
+/// An open file, and the path at which it should be.
+#[derive(Debug)]
+pub(super) struct AtPath {
+    path: PathBuf,
+    file: File,
+    /// Device and inode.
+    identity: (u64, u64),
+    /// When the path was looked at; `None` when that is due.
+    looked: Option<Instant>,
+    /// The file ends in half a line: someone was killed while writing it.
+    half_line: bool,
+}
+
+impl AtPath {
+    fn open(path: &Path) -> io::Result<Self> {
+        Self::try_open(path).map_err(|error| io::Error::new(error.kind(), format!("decision log {}: {error}", path.display())))
+    }
+
+    fn try_open(path: &Path) -> io::Result<Self> {
+        // Opened for writing only, a FIFO blocks until there is a reader, and is broken when it goes.
+        let fifo = fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+        let file = OpenOptions::new().append(true).create(true).read(fifo).mode(0o640).open(path)?;
+        let found = file.metadata()?;
+        let half_line = ends_in_half_a_line(path, &found);
+        Ok(Self { path: path.to_owned(), file, identity: identity(&found), looked: Some(Instant::now()), half_line })
+    }
+
+    fn between_lines(&mut self) -> io::Result<()> {
+        if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            self.looked = None;
+            match fs::metadata(&self.path) {
+                Ok(found) if identity(&found) == self.identity => {}
+                Ok(_) => *self = Self::open(&self.path)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => *self = Self::open(&self.path)?,
+                Err(error) => return Err(error),
+            }
+            self.looked = Some(Instant::now());
+        }
+        if self.half_line && self.file.write(b"\n")? == 1 {
+            self.half_line = false;
+        }
+        Ok(())
+    }
+
+    fn lost_the_beginning(&mut self) -> bool {
+        // Room may have been made by taking our file away: look again before the next line.
+        self.looked = None;
+        self.file.metadata().is_ok_and(|file| file.is_file() && (file.nlink() == 0 || file.len() == 0))
+    }
+}
+
+fn identity(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+fn ends_in_half_a_line(path: &Path, found: &Metadata) -> bool {
+    if !found.is_file() || found.len() == 0 {
+        return false;
+    }
+    let mut last = [0];
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)
+    });
+    read.is_ok() && last != [b'\n']
+}

@@ -1,0 +1,147 @@
+//! The decision log: one line of JSON for every request and for every connection that failed before
+//! one. A line cannot be forgotten ([`Open`] writes it when it is dropped), filtered (it has its own
+//! tracing dispatcher), or lost in silence (what cannot be written is kept, retried, and said).
+
+pub mod clock;
+
+mod destination;
+mod id;
+mod layer;
+mod line;
+mod open;
+mod pii;
+mod record;
+mod sink;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tracing::Dispatch;
+
+pub use id::Id;
+pub use layer::TARGET;
+pub use open::Open;
+pub use pii::Pii;
+pub use record::{Kind, Record};
+
+use crate::policy::site::{Decisions, OnLogFailure};
+use destination::Destination;
+use sink::Sink;
+
+/// How long [`Log::flush`] waits for a destination that does not take lines.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// The decision log. Clones share it; the last one that goes writes out what is left.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    dispatch: Dispatch,
+    sink: Arc<Sink>,
+    ids: id::Ids,
+    shown: pii::Shown,
+    on_failure: OnLogFailure,
+    draining: AtomicBool,
+}
+
+impl Log {
+    /// Opens the destination and starts the thread that writes to it.
+    ///
+    /// # Errors
+    /// When the destination or the key of device hashes cannot be opened; the message names the file.
+    pub fn start(settings: &Decisions) -> io::Result<Self> {
+        Self::with(settings, Destination::open(&settings.to)?, sink::CAPACITY)
+    }
+
+    fn with(settings: &Decisions, destination: Destination, capacity: usize) -> io::Result<Self> {
+        let shown = pii::Shown::new(settings)?;
+        let sink = Sink::start(destination, capacity)?;
+        Ok(Self(Arc::new(Inner {
+            dispatch: layer::dispatch(Arc::clone(&sink)),
+            sink,
+            ids: id::Ids::new(),
+            shown,
+            on_failure: settings.on_failure,
+            draining: AtomicBool::new(false),
+        })))
+    }
+
+    /// Opens the record of a request, or of a connection that failed before one.
+    pub fn open(&self, listener: Arc<str>, peer: SocketAddr, kind: Kind) -> Open {
+        let at = clock::now();
+        let record = Record::new(self.0.ids.next(at.wall), at, listener, peer, kind);
+        Open::new(self.clone(), Box::new(record))
+    }
+
+    /// Whether requests may be served: false while lines cannot be written and the policy says
+    /// `on_failure = "refuse"`.
+    #[must_use]
+    pub fn available(&self) -> bool {
+        match self.0.on_failure {
+            OnLogFailure::Serve => true,
+            OnLogFailure::Refuse => self.0.sink.writes(),
+        }
+    }
+
+    /// An identifier of a device, as it may be shown.
+    #[must_use]
+    pub fn pii(&self, identifier: &str) -> Pii {
+        self.0.shown.show(identifier)
+    }
+
+    /// From now on a dropped [`Open`] was ended by the shutdown, not by its client.
+    pub fn draining(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
+    /// Blocks until everything so far is written, at most five seconds; says so on stderr when it
+    /// was not. Not for a task of a runtime that has other things to do.
+    pub fn flush(&self) {
+        if !self.flush_within(FLUSH) {
+            sink::say(&format!("{} bytes of decision lines are still not written", self.0.sink.backlog()));
+        }
+    }
+
+    /// Blocks until everything so far is written, or the time is over; whether it was written.
+    #[must_use]
+    pub fn flush_within(&self, time: Duration) -> bool {
+        self.0.sink.flush(time)
+    }
+
+    /// How many lines were lost because the destination took none for too long.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.0.sink.lost()
+    }
+
+    fn write(&self, record: &Record) {
+        let mut line = Vec::with_capacity(1024);
+        line::write(record, record.at.steady.elapsed(), &mut line);
+        if let Ok(line) = str::from_utf8(&line) {
+            layer::send(&self.0.dispatch, line);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !self.sink.flush(FLUSH) {
+            sink::say(&format!("{} bytes of decision lines were not written", self.sink.backlog()));
+        }
+        self.sink.close();
+    }
+}

@@ -1,0 +1,52 @@
+//! Turns away what must not or cannot be served, before it costs anything.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use http::{HeaderValue, StatusCode, header};
+use tower::Service;
+
+use super::{
+    Passing, Shared, always_ready,
+    exchange::{Arrival, Ruled},
+    framing, here,
+};
+use crate::policy::reason::{Reason, Verdict};
+
+/// Admits requests.
+#[derive(Clone, Debug)]
+pub struct Admit<S> {
+    pub(super) inner: S,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl<S> Service<Arrival> for Admit<S>
+where
+    S: Service<Arrival, Response = Ruled, Error = std::convert::Infallible>,
+{
+    always_ready!();
+    type Future = Passing<S::Future>;
+
+    fn call(&mut self, arrival: Arrival) -> Self::Future {
+        if self.shared.draining.load(Ordering::Relaxed) {
+            return unavailable(Reason::Draining, arrival);
+        }
+        if !self.shared.log.available() {
+            return unavailable(Reason::LogUnavailable, arrival);
+        }
+        match framing::check(&arrival.request) {
+            Ok(()) => Passing::Right(self.inner.call(arrival)),
+            Err((status, why)) => {
+                let mut ruled = Ruled::http(status, Verdict::Refuse, Reason::BadRequest, why, arrival.carried);
+                // Where one request ends and the next begins is what is in doubt.
+                if arrival.request.version() <= http::Version::HTTP_11 {
+                    ruled.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                here(ruled)
+            }
+        }
+    }
+}
+
+fn unavailable<F>(reason: Reason, arrival: Arrival) -> Passing<F> {
+    here(Ruled::http(StatusCode::SERVICE_UNAVAILABLE, Verdict::Fail, reason, "", arrival.carried))
+}

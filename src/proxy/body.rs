@@ -1,0 +1,182 @@
+//! The bodies that protover sends: to a server, and back to a device.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::{decisions::Open, server::pulse::UnderWay};
+
+/// What goes to a server.
+#[derive(Debug)]
+pub enum Sent {
+    /// A message, whole.
+    Whole(Option<Bytes>),
+    /// Anything else, as it comes.
+    Through(Through),
+}
+
+impl Sent {
+    /// A whole body.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+/// A device's body that is passed through: counted, limited, and watched by its connection, which
+/// ends when nothing comes for too long.
+#[derive(Debug)]
+pub struct Through {
+    body: Incoming,
+    left: usize,
+    pulse: std::sync::Arc<crate::server::pulse::Pulse>,
+}
+
+impl Through {
+    /// Passes on at most `limit` bytes.
+    #[must_use]
+    pub fn new(body: Incoming, limit: usize, under_way: &UnderWay) -> Self {
+        Self { body, left: limit, pulse: under_way.pulse().clone() }
+    }
+}
+
+impl Drop for Through {
+    fn drop(&mut self) {
+        self.pulse.awaiting_body(false);
+    }
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let through = match self.get_mut() {
+            Self::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Through(through) => through,
+        };
+        let frame = Pin::new(&mut through.body).poll_frame(cx);
+        through.pulse.awaiting_body(frame.is_pending());
+        frame.map(|frame| {
+            let frame = frame?.map_err(io::Error::other);
+            if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
+                match through.left.checked_sub(data.len()) {
+                    Some(left) => through.left = left,
+                    None => return Some(Err(io::Error::new(io::ErrorKind::FileTooLarge, "request body over the limit"))),
+                }
+            }
+            Some(frame)
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Through(through) => through.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Through(through) => through.body.size_hint(),
+        }
+    }
+}
+
+/// What goes back to a device. It carries the decision record, which is written when the last byte
+/// has been handed over, or when the device goes away before that.
+#[derive(Debug)]
+pub struct Answer {
+    content: Content,
+    record: Option<(Open, UnderWay)>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole(Option<Bytes>),
+    Through(Incoming),
+}
+
+impl Answer {
+    /// A whole body, recorded.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), record: None }
+    }
+
+    /// A server's body, as it comes.
+    #[must_use]
+    pub const fn through(body: Incoming) -> Self {
+        Self { content: Content::Through(body), record: None }
+    }
+
+    /// Gives the record to the body.
+    #[must_use]
+    pub fn recorded(mut self, record: Open, under_way: UnderWay) -> Self {
+        self.record = Some((record, under_way));
+        // Nothing to hand over: hyper may never ask for it.
+        if self.is_end_stream() {
+            self.finish();
+        }
+        self
+    }
+
+    fn finish(&mut self) {
+        if let Some((record, _)) = self.record.take() {
+            record.finish();
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Through(body) => Pin::new(body).poll_frame(cx).map_err(io::Error::other),
+        };
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(data), Some((record, _))) = (frame.data_ref(), &mut this.record) {
+                    record.bytes_out += data.len() as u64;
+                }
+                if this.is_end_stream() {
+                    this.finish();
+                }
+            }
+            Poll::Ready(None) => this.finish(),
+            Poll::Ready(Some(Err(_))) => {
+                if let Some((record, _)) = &mut this.record {
+                    record.fail(crate::policy::reason::Reason::UpstreamBroke);
+                }
+                this.finish();
+            }
+            Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_none(),
+            Content::Through(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Content::Through(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Carries out a decision.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tower::Service;
+
+use super::{
+    exchange::{Judged, Ruled},
+    forward, refuse,
+};
+use crate::policy::{reason::Verdict, site::Mode};
+
+/// The innermost layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Carry;
+
+impl Service<Judged> for Carry {
+    type Response = Ruled;
+    type Error = Infallible;
+    type Future = Finishing;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, judged: Judged) -> Finishing {
+        Finishing { rest: Some(Box::pin(carry(judged))), begun: false }
+    }
+}
+
+async fn carry(Judged { exchange, decision }: Judged) -> Ruled {
+    match (decision.verdict(), exchange.collected.site.site.mode) {
+        (Verdict::Refuse, Mode::Enforce) => refuse::refuse(exchange, &decision),
+        _ => forward::forward(exchange, decision).await,
+    }
+}
+
+/// An exchange that finishes by itself when nobody waits for it any more: a message that is on its
+/// way to a server has been sent, whether or not the device still wants the answer.
+pub struct Finishing {
+    rest: Option<Pin<Box<dyn Future<Output = Ruled> + Send>>>,
+    begun: bool,
+}
+
+impl std::fmt::Debug for Finishing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Finishing").field("begun", &self.begun).finish_non_exhaustive()
+    }
+}
+
+impl Future for Finishing {
+    type Output = Result<Ruled, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.begun = true;
+        // Out of our hands while it is polled: what has panicked must not be polled again.
+        let Some(mut rest) = self.rest.take() else { return Poll::Pending };
+        let ruled = rest.as_mut().poll(cx);
+        if ruled.is_pending() {
+            self.rest = Some(rest);
+        }
+        ruled.map(Ok)
+    }
+}
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        let rest = self.rest.take().filter(|_| self.begun);
+        if let (Some(rest), Ok(runtime)) = (rest, tokio::runtime::Handle::try_current()) {
+            // The answer goes nowhere; its record says that the client is gone.
+            runtime.spawn(async move { drop(rest.await) });
+        }
+    }
+}

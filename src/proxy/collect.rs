@@ -1,0 +1,97 @@
+//! Reads the bodies that are said to be SyncML; everything else is left to pass through.
+
+use http::{HeaderValue, Method, StatusCode, header};
+use hyper::body::Body as _;
+use tokio::time::Instant;
+use tower::Service;
+
+use super::{
+    Boxed, always_ready,
+    exchange::{Body, Carried, Collected, Routed, Ruled},
+    gather::{Gone, gather},
+    media::{Packing, Unpack},
+};
+use crate::{
+    policy::reason::{Reason, Verdict},
+    syncml::media_type::{Kind, MediaType},
+};
+
+/// Reads bodies.
+#[derive(Clone, Debug)]
+pub struct Collect<S>(pub(super) S);
+
+impl<S> Service<Routed> for Collect<S>
+where
+    S: Service<Collected, Response = Ruled, Error = std::convert::Infallible, Future: Send> + Clone + Send + 'static,
+{
+    always_ready!();
+    type Future = Boxed;
+
+    fn call(&mut self, routed: Routed) -> Self::Future {
+        let mut inner = self.0.clone();
+        Box::pin(async move {
+            match collect(routed).await {
+                Ok(collected) => inner.call(collected).await,
+                Err(ruled) => Ok(*ruled),
+            }
+        })
+    }
+}
+
+async fn collect(Routed { request, mut carried, site }: Routed) -> Result<Collected, Box<Ruled>> {
+    let (parts, incoming) = request.into_parts();
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = content_type.and_then(MediaType::parse).map_or(Kind::Other, |media_type| media_type.kind);
+    let limits = *carried.live.limits();
+    let body = match kind {
+        Kind::Dm(_) | Kind::Ds(_) if parts.method == Method::POST => {
+            let Some(packing) = Packing::of(&parts.headers) else {
+                return Err(unknown_packing(carried));
+            };
+            let deadline = Instant::now() + limits.body_timeout;
+            let gone = |gone, carried| Err(refused(gone, carried));
+            let raw = match gather(incoming, limits.body, deadline).await {
+                Ok(raw) => raw,
+                Err(reason) => return gone(reason, carried),
+            };
+            carried.open.bytes_in = raw.len() as u64;
+            let plain = match packing.unpack(&raw, limits.body) {
+                Ok(plain) => plain,
+                Err(Unpack::TooLarge) => return gone(Gone::TooLarge, carried),
+                Err(Unpack::Broken) => {
+                    let (status, detail) = (StatusCode::BAD_REQUEST, "broken Content-Encoding");
+                    return Err(Ruled::http(status, Verdict::Refuse, Reason::Malformed, detail, carried).into());
+                }
+            };
+            Body::Read { raw, plain, packing }
+        }
+        Kind::Dm2Json => Body::Dm2(incoming),
+        _ => {
+            if incoming.size_hint().lower() > limits.body as u64 {
+                return Err(refused(Gone::TooLarge, carried));
+            }
+            Body::Through(incoming)
+        }
+    };
+    Ok(Collected { parts, body, carried, site })
+}
+
+fn unknown_packing(carried: Carried) -> Box<Ruled> {
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    let mut ruled = Ruled::http(status, Verdict::Refuse, Reason::UnsupportedEncoding, "unknown Content-Encoding", carried);
+    ruled.response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, identity"));
+    ruled.into()
+}
+
+fn refused(gone: Gone, carried: Carried) -> Box<Ruled> {
+    let (status, verdict, reason) = match gone {
+        Gone::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Verdict::Refuse, Reason::BodyTooLarge),
+        Gone::TooSlow => (StatusCode::REQUEST_TIMEOUT, Verdict::Fail, Reason::ClientTooSlow),
+        Gone::Cut => (StatusCode::BAD_REQUEST, Verdict::Abandon, Reason::ClientGone),
+        Gone::Broken => (StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::BadRequest),
+    };
+    let mut ruled = Ruled::http(status, verdict, reason, "", carried);
+    // The rest of the body is still on its way, and nobody will read it.
+    ruled.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    ruled.into()
+}

@@ -1,0 +1,32 @@
+//! Facts to a decision, by the site's policy.
+
+use tower::Service;
+
+use super::{
+    always_ready,
+    exchange::{Exchange, Judged, Ruled},
+};
+use crate::policy;
+
+/// Decides.
+#[derive(Clone, Debug)]
+pub struct Decide<S>(pub(super) S);
+
+impl<S> Service<Exchange> for Decide<S>
+where
+    S: Service<Judged, Response = Ruled, Error = std::convert::Infallible>,
+{
+    always_ready!();
+    type Future = S::Future;
+
+    fn call(&mut self, mut exchange: Exchange) -> Self::Future {
+        let site = &exchange.collected.site.site;
+        let decision = policy::decide::decide(site, exchange.collected.carried.live.versions(), &exchange.facts());
+        let family = exchange.message.as_ref().map(|known| known.declared.family());
+        let supported = family.map(|family| site.supported_with_first(family, decision.recommended()).collect());
+        let carried = &mut exchange.collected.carried;
+        carried.decided(&decision);
+        carried.open.supported = supported.unwrap_or_default();
+        self.0.call(Judged { exchange, decision })
+    }
+}

@@ -1,0 +1,271 @@
+//! What travels through the stack. Each layer takes one of these and hands on the next, so the order
+//! of the layers, and that none is missing, is checked by the compiler.
+
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
+
+use super::{body::Answer, live::Live, live::LiveSite, media::Packing};
+use crate::{
+    decisions::{Log, Open},
+    policy::{
+        decision::Decision,
+        facts::{Content, Dtd, Facts, Integrity, Message},
+        reason::{Reason, Requirement, Verdict},
+    },
+    server::pulse::UnderWay,
+    syncml::{
+        alert::StartedBy,
+        header::{Encoding, HeaderIndex},
+        malformed::Malformed,
+        version::{Declared, Version},
+    },
+};
+
+/// What is known of a connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Held by all that is not over yet.
+    pub alive: tokio::sync::mpsc::Sender<()>,
+}
+
+/// A request with its open record, as `record` hands it on.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The request.
+    pub request: Request<Incoming>,
+    /// What carries it.
+    pub carried: Carried,
+}
+
+/// What accompanies a request from one end of the stack to the other.
+#[derive(Debug)]
+pub struct Carried {
+    /// The decision record; one line comes of it whatever happens.
+    pub open: Open,
+    /// The log, for how device identifiers are written.
+    pub log: Log,
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// Keeps the connection's watchdog informed.
+    pub under_way: UnderWay,
+    /// The policy and the servers that this request sees, however often they are reloaded meanwhile.
+    pub live: Arc<Live>,
+}
+
+/// A request that belongs to a site.
+#[derive(Debug)]
+pub struct Routed {
+    /// The request.
+    pub request: Request<Incoming>,
+    /// Its company.
+    pub carried: Carried,
+    /// The site.
+    pub site: Arc<LiveSite>,
+}
+
+/// A request whose body is here, or will be passed through.
+#[derive(Debug)]
+pub struct Collected {
+    /// The head.
+    pub parts: Parts,
+    /// The body.
+    pub body: Body,
+    /// Its company.
+    pub carried: Carried,
+    /// The site.
+    pub site: Arc<LiveSite>,
+}
+
+/// A request's body.
+#[derive(Debug)]
+pub enum Body {
+    /// Said to be SyncML: read.
+    Read {
+        /// As it was sent.
+        raw: Bytes,
+        /// Unpacked; the same bytes when it was not packed.
+        plain: Bytes,
+        /// How it was packed.
+        packing: Packing,
+    },
+    /// Something else: not touched.
+    Through(Incoming),
+    /// A DM 2.0 request: not read.
+    Dm2(Incoming),
+}
+
+/// A request that has been understood, as far as it can be.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request.
+    pub collected: Collected,
+    /// The message, when it could be read.
+    pub message: Option<Known>,
+    /// Why not, when it could not.
+    pub malformed: Option<Malformed>,
+    /// What protects the body.
+    pub integrity: Integrity,
+}
+
+/// What was read in a message.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Where things stand in it.
+    pub index: HeaderIndex,
+    /// VerProto.
+    pub declared: Declared,
+    /// VerDTD against VerProto.
+    pub dtd: Dtd,
+    /// Whether the Content-Type agrees with the body.
+    pub media_type_agrees: bool,
+    /// Whether it is the first message of a session.
+    pub first: bool,
+    /// Who started the session.
+    pub started_by: Option<StartedBy>,
+}
+
+impl Exchange {
+    /// The message in plain bytes; empty when there is none.
+    #[must_use]
+    pub fn plain(&self) -> &Bytes {
+        static EMPTY: Bytes = Bytes::new();
+        match &self.collected.body {
+            Body::Read { plain, .. } => plain,
+            Body::Through(_) | Body::Dm2(_) => &EMPTY,
+        }
+    }
+
+    /// What a decision is made from.
+    #[must_use]
+    pub fn facts(&self) -> Facts<'_> {
+        let content = match (&self.message, &self.collected.body) {
+            (Some(known), _) => Content::Message(Message {
+                encoding: known.index.encoding,
+                declared: known.declared.clone(),
+                dtd: known.dtd,
+                media_type_agrees: known.media_type_agrees,
+                device: known.index.text(self.plain(), known.index.source),
+                first: known.first,
+                started_by: known.started_by,
+                integrity: self.integrity,
+            }),
+            (None, Body::Read { .. }) => Content::Malformed,
+            (None, Body::Through(_)) => Content::NotSyncMl,
+            (None, Body::Dm2(_)) => Content::Dm2,
+        };
+        Facts {
+            path: self.collected.parts.uri.path(),
+            user_agent: self.collected.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()),
+            client_certificate: None,
+            content,
+        }
+    }
+}
+
+/// A request about which something has been decided.
+#[derive(Debug)]
+pub struct Judged {
+    /// The request.
+    pub exchange: Exchange,
+    /// What to do with it.
+    pub decision: Decision,
+}
+
+/// The answer to a request, with the reason for it in its record. Below `record` every service
+/// answers with this and none can fail, so nothing gets past the log.
+#[derive(Debug)]
+pub struct Ruled {
+    /// The answer.
+    pub response: Response<Answer>,
+    /// What accompanied the request.
+    pub carried: Carried,
+}
+
+impl Ruled {
+    /// A server's answer, or one in its stead.
+    #[must_use]
+    pub const fn answered(response: Response<Answer>, carried: Carried) -> Self {
+        Self { response, carried }
+    }
+
+    /// An answer of HTTP's own: a status and one line of text.
+    #[must_use]
+    pub fn http(status: StatusCode, verdict: Verdict, reason: Reason, detail: &str, mut carried: Carried) -> Self {
+        carried.open.verdict = verdict;
+        carried.open.reason = reason;
+        let separator = if detail.is_empty() { "" } else { ": " };
+        let text = format!("{} {reason}{separator}{detail} (decision {})\n", status.as_u16(), carried.open.id());
+        let mut response = Response::new(Answer::whole(text.into()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("30"));
+        }
+        Self { response, carried }
+    }
+}
+
+impl Carried {
+    /// Writes a decision into the record.
+    pub fn decided(&mut self, decision: &Decision) {
+        self.open.verdict = decision.verdict();
+        self.open.reason = decision.reason();
+        self.open.requirement = decision.requirement();
+        self.open.rule = decision.rule().cloned();
+        self.open.used = decision.used();
+        self.open.recommended = decision.recommended();
+    }
+
+    /// Turns a bridge into a refusal, because the message cannot cross; `what` stands in the way.
+    pub fn cannot_bridge(&mut self, reason: Reason, what: &str) {
+        self.open.verdict = Verdict::Refuse;
+        self.open.reason = reason;
+        self.open.requirement = Some(Requirement::Server3);
+        self.open.detail = Some(what.into());
+    }
+
+    /// Adds names of what was changed, each once.
+    pub fn edited(&mut self, names: impl IntoIterator<Item = Cow<'static, str>>) {
+        for name in names {
+            if !self.open.edits.contains(&name) {
+                self.open.edits.push(name);
+            }
+        }
+    }
+}
+
+/// Says the recommended version and the supported ones in the head of an answer.
+pub fn hint_headers(headers: &mut HeaderMap, recommended: Option<Version>, supported: impl Iterator<Item = Version>) -> bool {
+    let Some(recommended) = recommended else { return false };
+    let mut list = String::with_capacity(32);
+    for version in supported {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(&version.to_string());
+    }
+    let (Ok(recommended), Ok(list)) = (recommended.to_string().try_into(), list.try_into()) else { return false };
+    headers.insert("dm-recommended-version", recommended);
+    headers.insert("dm-supported-versions", list);
+    true
+}
+
+/// The encoding that a body has, whatever its Content-Type says: WBXML begins with its version
+/// number, XML with a mark, a space or a bracket.
+#[must_use]
+pub fn sniff(plain: &[u8]) -> Encoding {
+    match plain.first() {
+        Some(0x00..=0x03) => Encoding::Wbxml,
+        _ => Encoding::Xml,
+    }
+}

@@ -1,0 +1,143 @@
+//! What must not pass: requests that two readers could read in two ways. hyper takes them; nginx
+//! does not, and neither does protover.
+
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header, uri::Authority};
+
+/// Why a request is refused, as a status and words for the client.
+pub type Refusal = (StatusCode, &'static str);
+
+const fn bad(why: &'static str) -> Refusal {
+    (StatusCode::BAD_REQUEST, why)
+}
+
+/// Headers that say where a request begins, ends and goes, as a careless server may read them too.
+const FRAMING: [&str; 2] = ["transfer_encoding", "content_length"];
+
+/// Checks the head of a request.
+///
+/// # Errors
+/// When it is ambiguous, or asks for something that protover is not.
+pub fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let headers = request.headers();
+    // `Transfer_Encoding` is `Transfer-Encoding` to a server that speaks CGI.
+    if FRAMING.iter().any(|name| headers.contains_key(*name)) {
+        return Err(bad("underscore in the name of a framing header"));
+    }
+    length(request.version(), headers)?;
+    host(request)?;
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "method not allowed"));
+    }
+    match one(headers, &header::EXPECT).map_err(|()| bad("more than one Expect"))? {
+        Some(expect) if !expect.eq_ignore_ascii_case("100-continue") => Err((StatusCode::EXPECTATION_FAILED, "unknown expectation")),
+        _ => Ok(()),
+    }
+}
+
+/// One way to tell where the body ends (RFC 9112, section 6.1 and 6.3).
+fn length(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    if lengths > 1 {
+        return Err(bad("more than one Content-Length"));
+    }
+    let Some(coding) = one(headers, &header::TRANSFER_ENCODING).map_err(|()| bad("more than one Transfer-Encoding"))? else {
+        return Ok(());
+    };
+    if lengths > 0 {
+        return Err(bad("Content-Length with Transfer-Encoding"));
+    }
+    if version <= Version::HTTP_10 {
+        return Err(bad("Transfer-Encoding in HTTP/1.0"));
+    }
+    if coding.eq_ignore_ascii_case("chunked") { Ok(()) } else { Err((StatusCode::NOT_IMPLEMENTED, "unknown Transfer-Encoding")) }
+}
+
+/// One host (RFC 9112, section 3.2). An absolute target that contradicts `Host` is refused rather
+/// than resolved: the server behind might resolve it the other way.
+fn host<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let host = one(request.headers(), &header::HOST).map_err(|()| bad("more than one Host"))?;
+    let named = match host {
+        Some(text) => Some(text.parse::<Authority>().ok().filter(plain).ok_or(bad("invalid Host"))?),
+        None => None,
+    };
+    let target = request.uri().authority();
+    if target.is_some_and(|authority| !plain(authority)) {
+        return Err(bad("invalid request target"));
+    }
+    if matches!(request.uri().scheme_str(), Some(scheme) if scheme != "http" && scheme != "https") {
+        return Err(bad("unknown scheme"));
+    }
+    match (target, &named) {
+        // Handsets send Host without the port, so only the names are compared.
+        (Some(target), Some(named)) if !target.host().eq_ignore_ascii_case(named.host()) => Err(bad("request target contradicts Host")),
+        (None, None) if request.version() >= Version::HTTP_11 => Err(bad("no Host")),
+        _ => Ok(()),
+    }
+}
+
+fn plain(authority: &Authority) -> bool {
+    !authority.host().is_empty() && !authority.as_str().contains('@')
+}
+
+/// The value of a header that may be there once.
+fn one<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Result<Option<&'a str>, ()> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(());
+    }
+    value.to_str().map(|text| Some(text.trim())).map_err(|_| ())
+}
+
+/// The host that a request addresses: that of an absolute target, else `Host`; empty without.
+#[must_use]
+pub fn addressed<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default().trim(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(version: Version, target: &str, headers: &[(&str, &str)]) -> u16 {
+        let mut request = Request::builder().method("POST").uri(target).version(version);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        check(&request.body(()).unwrap()).map_or_else(|(status, _)| status.as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn what_nginx_refuses_is_refused() {
+        let host = ("Host", "a");
+        for (expected, target, headers) in [
+            (200, "/", &[host][..]),
+            (200, "/", &[("Host", "a:8080")]),
+            (200, "/", &[("Host", "[::1]:8080")]),
+            (200, "/", &[host, ("Transfer-Encoding", "chunked")]),
+            (200, "/", &[host, ("Expect", "100-Continue")]),
+            (200, "http://a:80/x", &[host]),
+            (400, "http://b/x", &[host]),
+            (400, "ftp://a/x", &[host]),
+            (400, "/", &[]),
+            (400, "/", &[host, host]),
+            (400, "/", &[("Host", "a b")]),
+            (400, "/", &[("Host", "")]),
+            (400, "/", &[("Host", "user@a")]),
+            (400, "/", &[host, ("Content-Length", "1"), ("Content-Length", "1")]),
+            (400, "/", &[host, ("Content-Length", "1"), ("Transfer-Encoding", "chunked")]),
+            (400, "/", &[host, ("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "chunked")]),
+            (501, "/", &[host, ("Transfer-Encoding", "identity, chunked")]),
+            (501, "/", &[host, ("Transfer-Encoding", "gzip, chunked")]),
+            (400, "/", &[host, ("Transfer_Encoding", "chunked")]),
+            (417, "/", &[host, ("Expect", "a miracle")]),
+        ] {
+            assert_eq!(status(Version::HTTP_11, target, headers), expected, "{target} {headers:?}");
+        }
+        assert_eq!(status(Version::HTTP_10, "/", &[]), 200, "HTTP/1.0 needs no Host");
+        assert_eq!(status(Version::HTTP_10, "/", &[host, ("Transfer-Encoding", "chunked")]), 400);
+    }
+}

@@ -1,0 +1,202 @@
+//! Headers on their way: those that belong to one connection stay behind, and each side learns what
+//! stands between.
+
+use std::{fmt::Write as _, net::SocketAddr};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{self, Entry},
+};
+
+use super::exchange::Carried;
+
+/// Carries the decision's id on every response and every request sent to a server.
+pub static DECISION: HeaderName = HeaderName::from_static("protover-decision");
+
+/// Headers of one connection (RFC 9110, section 7.6.1), besides those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// What clients may not say of themselves.
+const OURS: [HeaderName; 6] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("client-cert"),
+    HeaderName::from_static("client-cert-chain"),
+];
+
+/// Digests of a body; wrong once it has been edited.
+const DIGESTS: [HeaderName; 5] = [
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    header::ETAG,
+];
+
+/// Removes what belongs to one connection.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        // A client must not be able to have these taken away.
+        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH && *name != header::CONTENT_TYPE)
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+    headers.remove("proxy-connection");
+}
+
+/// Gets a request's headers ready for a server.
+pub fn towards_server(headers: &mut HeaderMap, version: Version, host: &str, carried: &Carried) {
+    remove_hop_by_hop(headers);
+    for name in &OURS {
+        headers.remove(name);
+    }
+    headers.remove(header::EXPECT);
+
+    let connection = &carried.connection;
+    let scheme = if connection.tls { "https" } else { "http" };
+    let mut text = String::with_capacity(96);
+    let _ = write!(text, "for={}", Node(connection.peer));
+    if is_quotable(host) {
+        let _ = write!(text, ";host=\"{host}\"");
+    }
+    let _ = write!(text, ";proto={scheme}");
+    insert(headers, &OURS[0], &text);
+    text.clear();
+    let _ = write!(text, "{}", connection.peer.ip());
+    insert(headers, &OURS[1], &text);
+    headers.insert(&OURS[2], HeaderValue::from_static(scheme));
+    if !host.is_empty() {
+        insert(headers, &OURS[3], host);
+    }
+    via(headers, version);
+    insert(headers, &DECISION, carried.open.id());
+}
+
+/// Gets a server's headers ready for a device.
+pub fn towards_device(headers: &mut HeaderMap, version: Version) {
+    remove_hop_by_hop(headers);
+    via(headers, version);
+}
+
+/// Makes the headers fit a body that protover made or edited: its length, no packing, and no digest
+/// of the old one.
+pub fn describe_new_body(headers: &mut HeaderMap, len: usize) {
+    for name in &DIGESTS {
+        headers.remove(name);
+    }
+    headers.remove(header::CONTENT_ENCODING);
+    headers.remove(header::ACCEPT_RANGES);
+    headers.insert(header::CONTENT_LENGTH, len.into());
+}
+
+fn via(headers: &mut HeaderMap, version: Version) {
+    let protocol = match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    };
+    match headers.entry(header::VIA) {
+        Entry::Occupied(mut entry) => {
+            // One list, in the order of the way.
+            let mut list: String = entry.iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(", ");
+            let _ = write!(list, ", {protocol} protover");
+            if let Ok(value) = list.try_into() {
+                entry.insert(value);
+            }
+        }
+        Entry::Vacant(entry) => {
+            let value = match protocol {
+                "1.0" => "1.0 protover",
+                "2" => "2 protover",
+                _ => "1.1 protover",
+            };
+            entry.insert(HeaderValue::from_static(value));
+        }
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: &HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name.clone(), value);
+    }
+}
+
+fn is_quotable(host: &str) -> bool {
+    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
+/// An address as RFC 7239, section 6, writes it.
+struct Node(SocketAddr);
+
+impl std::fmt::Display for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            SocketAddr::V4(address) => write!(f, "{}", address.ip()),
+            SocketAddr::V6(address) => write!(f, "\"[{}]\"", address.ip()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_one_connection_stays_behind() {
+        let mut headers: HeaderMap = [
+            ("connection", "close, X-Hop, Host"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("proxy-connection", "keep-alive"),
+            ("transfer-encoding", "chunked"),
+            ("host", "dm.example"),
+            ("x-end", "2"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect();
+        remove_hop_by_hop(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["host", "x-end"]);
+    }
+
+    #[test]
+    fn via_is_one_list() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::VIA, HeaderValue::from_static("1.0 fred"));
+        headers.append(header::VIA, HeaderValue::from_static("1.1 p.example"));
+        via(&mut headers, Version::HTTP_11);
+        assert_eq!(headers.get_all(header::VIA).iter().collect::<Vec<_>>(), ["1.0 fred, 1.1 p.example, 1.1 protover"]);
+    }
+
+    #[test]
+    fn a_new_body_has_no_old_digest() {
+        let mut headers = HeaderMap::new();
+        for name in ["content-md5", "digest", "etag", "content-digest", "repr-digest", "content-encoding", "accept-ranges"] {
+            headers.insert(name, HeaderValue::from_static("x"));
+        }
+        describe_new_body(&mut headers, 7);
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers[header::CONTENT_LENGTH], "7");
+    }
+}

@@ -1,0 +1,93 @@
+//! The life of a message, one layer after the other.
+//!
+//! Each layer takes what the one before it made, and all of them answer with a [`Ruled`]. Order and
+//! completeness are therefore checked by the compiler, and no error can get past the log: below
+//! [`record`] the error type is [`Infallible`].
+
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+pub mod body;
+pub mod exchange;
+mod framing;
+mod headers;
+mod live;
+mod media;
+
+mod admit;
+mod annotate;
+mod carry;
+mod collect;
+mod decide;
+mod decode;
+mod forward;
+mod gather;
+mod record;
+mod refuse;
+mod route;
+
+pub use exchange::{Connection, Ruled};
+pub use live::{Live, LiveSite};
+pub use record::Record;
+
+use crate::{decisions::Log, server::pulse::Pulse};
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The policy in force.
+    pub live: ArcSwap<Live>,
+    /// The decision log.
+    pub log: Log,
+    /// Whether protover is shutting down.
+    pub draining: std::sync::atomic::AtomicBool,
+}
+
+/// Every layer, outermost first.
+pub type Stack = record::Record<admit::Admit<route::Route<collect::Collect<decode::Decode<decide::Decide<carry::Carry>>>>>>;
+
+/// The stack for one connection.
+#[must_use]
+pub fn stack(shared: &Arc<Shared>, connection: Arc<Connection>, pulse: Arc<Pulse>) -> Stack {
+    // Carries out what was decided: answers in the server's stead, or goes to the server and sees to
+    // its answer. Once it has begun it finishes, even when the device goes away.
+    let stack = carry::Carry;
+    // Policy: the only place where a Decision is made.
+    let stack = decide::Decide(stack);
+    // Bytes to facts. Behind the site, since the site says how strictly a message is read.
+    let stack = decode::Decode(stack);
+    // Reads the message. Behind everything that can be refused without it, so that a device that
+    // waits for `100 Continue` is refused before it sends anything.
+    let stack = collect::Collect(stack);
+    // Host and path to a site; without one the request goes nowhere.
+    let stack = route::Route(stack);
+    // What is not admitted costs nothing: ambiguous framing, a drain, a log that cannot be written.
+    let stack = admit::Admit { inner: stack, shared: Arc::clone(shared) };
+    // Outermost, so that every request has a line, whatever happens below.
+    record::Record { inner: stack, shared: Arc::clone(shared), connection, pulse }
+}
+
+/// The future of a layer that waits for something of its own.
+type Boxed = Pin<Box<dyn Future<Output = Result<Ruled, Infallible>> + Send>>;
+
+/// The future of a layer that answers at once or hands on.
+type Passing<F> = futures_util::future::Either<std::future::Ready<Result<Ruled, Infallible>>, F>;
+
+/// The answer of a layer that does not hand on.
+fn here<F>(ruled: Ruled) -> Passing<F> {
+    futures_util::future::Either::Left(std::future::ready(Ok(ruled)))
+}
+
+/// No layer keeps anybody waiting before a request: overload is dealt with where connections are
+/// accepted.
+macro_rules! always_ready {
+    () => {
+        type Response = Ruled;
+        type Error = std::convert::Infallible;
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+    };
+}
+use always_ready;

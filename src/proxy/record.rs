@@ -1,0 +1,67 @@
+//! Opens the decision record of a request, and is the only place where a [`Ruled`] becomes an HTTP
+//! response.
+
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, task};
+
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tower::Service;
+
+use super::{
+    Shared,
+    body::Answer,
+    exchange::{Arrival, Carried, Connection, Ruled},
+    headers::DECISION,
+};
+use crate::{decisions::Kind, server::pulse::Pulse};
+
+/// The outermost layer, one for each connection.
+#[derive(Clone, Debug)]
+pub struct Record<S> {
+    pub(super) inner: S,
+    pub(super) shared: Arc<Shared>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) pulse: Arc<Pulse>,
+}
+
+impl<S> Service<Request<Incoming>> for Record<S>
+where
+    S: Service<Arrival, Response = Ruled, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), Infallible>> {
+        task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let connection = Arc::clone(&self.connection);
+        let open = self.shared.log.open(Arc::clone(&connection.listener), connection.peer, Kind::Message);
+        let id: Box<str> = open.id().into();
+        let log = self.shared.log.clone();
+        let carried = Carried { open, log, connection, under_way: self.pulse.request(), live: self.shared.live.load_full() };
+        let mut inner = self.inner.clone();
+        let ruling = async move { inner.call(Arrival { request, carried }).await };
+        Box::pin(AssertUnwindSafe(ruling).catch_unwind().map(move |ruled| {
+            let mut response = match ruled {
+                Ok(Ok(Ruled { response, carried: Carried { mut open, under_way, .. } })) => {
+                    open.http_status = Some(response.status().as_u16());
+                    response.map(|answer| answer.recorded(open, under_way))
+                }
+                // The record was written while the panic passed it.
+                Err(_) => {
+                    let mut response = Response::new(Answer::whole(format!("500 panic (decision {id})\n").into()));
+                    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                    response
+                }
+            };
+            if let Ok(id) = HeaderValue::from_str(&id) {
+                response.headers_mut().insert(DECISION.clone(), id);
+            }
+            Ok(response)
+        }))
+    }
+}

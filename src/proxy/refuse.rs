@@ -1,0 +1,146 @@
+//! Answers in the server's stead.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+
+use super::{
+    body::Answer,
+    exchange::{Body, Carried, Exchange, Known, Ruled, hint_headers},
+    live::LiveSite,
+};
+use crate::{
+    policy::{
+        decision::Decision,
+        reason::{Reason, Verdict},
+    },
+    syncml::{
+        self,
+        bridge::Obstacle,
+        header::Encoding,
+        media_type::{self, MediaType},
+        reply,
+        status::Status,
+        version::{Family, Version},
+    },
+};
+
+/// Refuses a request: in SyncML when it is a message, else in HTTP's own words.
+pub(super) fn refuse(exchange: Exchange, decision: &Decision) -> Ruled {
+    let Exchange { collected, message, malformed, .. } = exchange;
+    let carried = collected.carried;
+    match (collected.body, message) {
+        (Body::Read { plain, .. }, Some(known)) => {
+            server_3(&plain, &known, decision.status(), decision.recommended(), &collected.parts, &collected.site, carried)
+        }
+        (Body::Read { .. }, None) => {
+            let detail = malformed.map(|malformed| malformed.to_string()).unwrap_or_default();
+            http_400(&detail, carried)
+        }
+        (Body::Dm2(_), _) => dm2(decision, &collected.site, carried),
+        (Body::Through(_), _) => Ruled::http(StatusCode::FORBIDDEN, Verdict::Refuse, decision.reason(), "", carried),
+    }
+}
+
+/// A message that cannot be read.
+pub(super) fn http_400(detail: &str, mut carried: Carried) -> Ruled {
+    carried.open.detail = Some(detail.into());
+    Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::Malformed, detail, carried)
+}
+
+/// A message that cannot cross the bridge. The first of a session is told that its version is not
+/// supported; a later one, that it itself is not.
+pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Decision) -> Ruled {
+    let Exchange { collected, message, .. } = exchange;
+    let mut carried = collected.carried;
+    let (name, status) = match obstacle {
+        Obstacle::Malformed(malformed) => return http_400(&malformed.to_string(), carried),
+        Obstacle::Element { name, status, .. } => (*name, *status),
+    };
+    carried.cannot_bridge(Reason::CannotBridge, name);
+    carried.open.used = None;
+    let (Body::Read { plain, .. }, Some(known)) = (collected.body, message) else {
+        return Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::CannotBridge, name, carried);
+    };
+    if known.first {
+        let status = Status::PROTOCOL_VERSION_NOT_SUPPORTED;
+        return server_3(&plain, &known, status, decision.recommended(), &collected.parts, &collected.site, carried);
+    }
+    carried.open.syncml_status = Some(status.0);
+    let message = reply::cannot_go(&plain, &known.index, obstacle);
+    Ruled::answered(syncml(message, &collected.parts, &plain, &known, None), carried)
+}
+
+/// The error that names the recommended version.
+fn server_3(
+    plain: &Bytes,
+    known: &Known,
+    status: Status,
+    recommended: Option<Version>,
+    parts: &Parts,
+    site: &LiveSite,
+    mut carried: Carried,
+) -> Ruled {
+    let family = known.declared.family();
+    let supported: Vec<Version> = site.site.supported_with_first(family, recommended).collect();
+    let table = carried.live.versions();
+    let message = reply::refusal(plain, &known.index, &reply::Refusal { status, supported: &supported, recommended, table });
+    let mut response = syncml(message, parts, plain, known, None);
+    carried.open.syncml_status = Some(status.0);
+    if hint_headers(response.headers_mut(), recommended, supported.iter().copied()) {
+        carried.open.hints.push("http-header");
+    }
+    Ruled::answered(response, carried)
+}
+
+/// A response with a message that protover wrote, in answer to `plain`: the request's own media type,
+/// with the versions that the message has. `like` is a server's head to keep, when there is one.
+pub(super) fn syncml(
+    message: Vec<u8>,
+    parts: &Parts,
+    plain: &Bytes,
+    known: &Known,
+    like: Option<Response<()>>,
+) -> Response<Answer> {
+    let theirs = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let same_encoding = MediaType::parse(theirs).and_then(|theirs| theirs.kind.encoding()) == Some(known.index.encoding);
+    let plain_type = match (known.declared.family(), known.index.encoding) {
+        (Family::Dm, Encoding::Xml) => "application/vnd.syncml.dm+xml",
+        (Family::Dm, Encoding::Wbxml) => "application/vnd.syncml.dm+wbxml",
+        (Family::SyncMl, Encoding::Xml) => "application/vnd.syncml+xml",
+        (Family::SyncMl, Encoding::Wbxml) => "application/vnd.syncml+wbxml",
+    };
+    let content_type = if same_encoding { theirs } else { plain_type };
+    let (ver_proto, ver_dtd) = match syncml::scan(known.index.encoding, &message) {
+        Ok(index) => {
+            (index.text(&message, index.ver_proto).into_owned(), index.text(&message, index.ver_dtd).into_owned())
+        }
+        Err(_) => (known.declared.to_string(), known.index.text(plain, known.index.ver_dtd).into_owned()),
+    };
+    let content_type = media_type::rewrite(content_type, &ver_proto, &ver_dtd);
+    let (mut head, ()) = like.unwrap_or_default().into_parts();
+    super::headers::describe_new_body(&mut head.headers, message.len());
+    if let Ok(content_type) = HeaderValue::try_from(content_type) {
+        head.headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    Response::from_parts(head, Answer::whole(message.into()))
+}
+
+/// A DM 2.0 request: JSON, which has no bridge to SyncML.
+fn dm2(decision: &Decision, site: &LiveSite, mut carried: Carried) -> Ruled {
+    let recommended = decision.recommended().or(site.site.recommended(Family::Dm));
+    let error = serde_json::json!({
+        "error": "unsupported DM protocol version",
+        "recommended": recommended.map(|version| version.to_string()),
+        "decision": carried.open.id(),
+    });
+    let mut response = Response::new(Answer::whole(format!("{error}\n").into()));
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/vnd.syncml.dm+xml, application/vnd.syncml.dm+wbxml"));
+    if hint_headers(headers, recommended, site.site.supported_with_first(Family::Dm, recommended)) {
+        carried.open.hints.push("http-header");
+    }
+    carried.open.recommended = recommended;
+    Ruled::answered(response, carried)
+}

@@ -1,0 +1,35 @@
+//! Host and path to a site.
+
+use http::StatusCode;
+use tower::Service;
+
+use super::{
+    Passing, always_ready,
+    exchange::{Arrival, Routed, Ruled},
+    framing, here,
+};
+use crate::policy::reason::{Reason, Verdict};
+
+/// Finds the site of a request. An absolute target is matched like any other: protover is never an
+/// open proxy.
+#[derive(Clone, Debug)]
+pub struct Route<S>(pub(super) S);
+
+impl<S> Service<Arrival> for Route<S>
+where
+    S: Service<Routed, Response = Ruled, Error = std::convert::Infallible>,
+{
+    always_ready!();
+    type Future = Passing<S::Future>;
+
+    fn call(&mut self, Arrival { request, mut carried }: Arrival) -> Self::Future {
+        let host = framing::addressed(request.uri(), request.headers());
+        let Some(site) = carried.live.site(host, request.uri().path()).cloned() else {
+            return here(Ruled::http(StatusCode::MISDIRECTED_REQUEST, Verdict::Refuse, Reason::NoSite, "", carried));
+        };
+        carried.open.site = Some(site.site.name.clone());
+        carried.open.policy = Some(site.site.digest.clone());
+        carried.open.mode = Some(site.site.mode);
+        Passing::Right(self.0.call(Routed { request, carried, site }))
+    }
+}

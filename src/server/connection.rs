@@ -1,0 +1,154 @@
+//! One connection, from the first byte to the last.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+};
+
+use super::{
+    Context, Phase,
+    listener::Acceptor,
+    pulse::{Expired, Noticed, Pulse},
+};
+use crate::{
+    decisions::Kind,
+    policy::{
+        reason::{Reason, Verdict},
+        site::Limits,
+    },
+    proxy::{self, Connection},
+};
+
+/// How many bytes a request head may have: as much as nginx takes.
+const HEAD: usize = 32 * 1024;
+
+/// How many requests may be under way on one HTTP/2 connection.
+const STREAMS: u32 = 100;
+
+/// Serves a connection.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: Arc<str>,
+    acceptor: Option<Arc<Acceptor>>,
+    context: &Context,
+    alive: mpsc::Sender<()>,
+) {
+    let _ = stream.set_nodelay(true);
+    let tls = acceptor.is_some();
+    let connection = Arc::new(Connection { listener, peer, tls, alive });
+    let limits = *context.shared.live.load().limits();
+    let Some(acceptor) = acceptor else {
+        return http(stream, false, connection, context, &limits).await;
+    };
+    // A connection that closes without a word is a health check, not a failure.
+    let handshake = async {
+        if stream.peek(&mut [0]).await.unwrap_or(0) == 0 {
+            return None;
+        }
+        Some(acceptor.0.accept(stream).await)
+    };
+    let mut phase = context.phase.clone();
+    let done = tokio::select! {
+        done = tokio::time::timeout(limits.header_timeout, handshake) => done,
+        _ = phase.wait_for(|phase| *phase == Phase::Stopping) => return,
+    };
+    match done {
+        Ok(None) => {}
+        Ok(Some(Ok(stream))) => {
+            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            http(stream, h2, connection, context, &limits).await;
+        }
+        Ok(Some(Err(error))) => failed(Reason::TlsHandshake, Some(&error.to_string()), None, &connection, context),
+        Err(_) => failed(Reason::ConnectionTooSlow, None, None, &connection, context),
+    }
+}
+
+/// Speaks HTTP over a connection until one side has had enough.
+async fn http<S>(stream: S, h2: bool, connection: Arc<Connection>, context: &Context, limits: &Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let pulse = Arc::new(Pulse::new(!h2));
+    let stack = proxy::stack(&context.shared, Arc::clone(&connection), Arc::clone(&pulse));
+    let service = TowerToHyperService::new(stack);
+    let io = TokioIo::new(Noticed::new(stream, Arc::clone(&pulse)));
+    let ended = if h2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX));
+        let connection = builder.serve_connection(io, service);
+        watch(connection, |connection| connection.graceful_shutdown(), &pulse, limits, context).await
+    } else {
+        let mut builder = http1::Builder::new();
+        // Its timeout would also end connections that are merely idle; the watchdog does it better.
+        builder.header_read_timeout(None).half_close(true).preserve_header_case(true).max_buf_size(HEAD);
+        let connection = builder.serve_connection(io, service);
+        watch(connection, |connection| connection.graceful_shutdown(), &pulse, limits, context).await
+    };
+    match ended {
+        Ended::Closed => {}
+        Ended::Failed(error) if error.is_parse() => {
+            let status = if error.is_parse_too_large() { 431 } else { 400 };
+            failed(Reason::BadHttp, Some(&error.to_string()), Some(status), &connection, context);
+        }
+        Ended::Failed(error) => {
+            tracing::debug!(%error, peer = %connection.peer, "connection broke off");
+            // Requests that were under way have lines of their own.
+            if pulse.in_head() {
+                failed(Reason::ClientGone, None, None, &connection, context);
+            }
+        }
+        Ended::Expired(Expired::Head) if pulse.bytes_in() == 0 || pulse.in_head() => {
+            failed(Reason::ConnectionTooSlow, None, None, &connection, context);
+        }
+        Ended::Expired(expired) => tracing::debug!(?expired, peer = %connection.peer, "connection ended"),
+    }
+}
+
+/// How a connection ended.
+enum Ended {
+    Closed,
+    Failed(hyper::Error),
+    Expired(Expired),
+}
+
+/// Runs a connection until it closes, expires, or the process ends.
+async fn watch<C>(connection: C, shut_down: impl FnOnce(std::pin::Pin<&mut C>), pulse: &Pulse, limits: &Limits, context: &Context) -> Ended
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut phase = context.phase.clone();
+    let mut connection = std::pin::pin!(connection);
+    let mut expired = std::pin::pin!(pulse.expired(limits));
+    let mut shut_down = Some(shut_down);
+    loop {
+        let next = if shut_down.is_some() { Phase::Draining } else { Phase::Stopping };
+        tokio::select! {
+            biased;
+            done = &mut connection => return done.map_or_else(Ended::Failed, |()| Ended::Closed),
+            reason = &mut expired => return Ended::Expired(reason),
+            _ = phase.wait_for(|phase| *phase >= next) => match shut_down.take() {
+                Some(shut_down) => shut_down(connection.as_mut()),
+                None => return Ended::Closed,
+            },
+        }
+    }
+}
+
+/// Writes the line of a connection that no request came of.
+fn failed(reason: Reason, detail: Option<&str>, http_status: Option<u16>, connection: &Connection, context: &Context) {
+    let mut open = context.shared.log.open(connection.listener.clone(), connection.peer, Kind::Connection);
+    open.verdict = if reason == Reason::ClientGone { Verdict::Abandon } else { Verdict::Fail };
+    open.reason = reason;
+    open.detail = detail.map(Into::into);
+    open.http_status = http_status;
+    open.finish();
+}

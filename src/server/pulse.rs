@@ -1,0 +1,248 @@
+//! How a connection is doing: what it last read, wrote and asked for, and when it has gone quiet for
+//! too long.
+//!
+//! hyper's own `header_read_timeout` also runs while a kept-alive connection is idle, and nothing in
+//! hyper ends a connection that never says anything or never takes its answer. One watchdog per
+//! connection does all of that, with one timer per connection rather than one per request.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use std::sync::Arc;
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use crate::policy::site::Limits;
+
+/// A moment, in microseconds after the connection was accepted, plus one; 0 is never.
+#[derive(Debug, Default)]
+struct Moment(AtomicU64);
+
+impl Moment {
+    fn set(&self, born: Instant) {
+        self.0.store(u64::try_from(born.elapsed().as_micros()).unwrap_or(u64::MAX - 1) + 1, Relaxed);
+    }
+
+    fn set_if_never(&self, born: Instant) {
+        if self.0.load(Relaxed) == 0 {
+            self.set(born);
+        }
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Relaxed);
+    }
+
+    fn get(&self, born: Instant) -> Option<Instant> {
+        let micros = self.0.load(Relaxed).checked_sub(1)?;
+        Some(born + Duration::from_micros(micros))
+    }
+}
+
+/// What a connection is known to be doing. Shared by its socket, its requests and its watchdog.
+#[derive(Debug)]
+pub struct Pulse {
+    born: Instant,
+    /// HTTP/1: bytes that arrive between requests begin a head. In HTTP/2 they may be a ping.
+    heads_are_bytes: bool,
+    under_way: AtomicU32,
+    requests: AtomicU32,
+    head_since: Moment,
+    quiet_since: Moment,
+    body_since: Moment,
+    blocked_since: Moment,
+    bytes_in: AtomicU64,
+}
+
+/// Why a connection has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// It never sent a request, or not all of its head.
+    Head,
+    /// It is idle after earlier requests: nothing is lost.
+    Idle,
+    /// It stopped sending the body of a request that is passed through.
+    Body,
+    /// It does not take its answer.
+    Blocked,
+}
+
+impl Pulse {
+    /// A connection that was accepted just now.
+    #[must_use]
+    pub fn new(heads_are_bytes: bool) -> Self {
+        Self {
+            born: Instant::now(),
+            heads_are_bytes,
+            under_way: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            head_since: Moment::default(),
+            quiet_since: Moment::default(),
+            body_since: Moment::default(),
+            blocked_since: Moment::default(),
+            bytes_in: AtomicU64::new(0),
+        }
+    }
+
+    /// A request has come; it is under way until the guard is dropped.
+    #[must_use]
+    pub fn request(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Relaxed);
+        self.requests.fetch_add(1, Relaxed);
+        self.head_since.clear();
+        UnderWay { pulse: Arc::clone(self) }
+    }
+
+    /// The body of a request is awaited, or has come.
+    pub fn awaiting_body(&self, awaiting: bool) {
+        if awaiting { self.body_since.set_if_never(self.born) } else { self.body_since.clear() }
+    }
+
+    /// How many bytes have come.
+    #[must_use]
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Relaxed)
+    }
+
+    /// Whether part of a request head is there that no request came of.
+    #[must_use]
+    pub fn in_head(&self) -> bool {
+        self.head_since.0.load(Relaxed) != 0
+    }
+
+    fn read(&self, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Relaxed);
+        if self.heads_are_bytes && self.under_way.load(Relaxed) == 0 {
+            self.head_since.set_if_never(self.born);
+        }
+    }
+
+    fn deadline(&self, limits: &Limits) -> Option<(Instant, Expired)> {
+        if let Some(since) = self.blocked_since.get(self.born) {
+            return Some((since + limits.body_timeout, Expired::Blocked));
+        }
+        if let Some(since) = self.body_since.get(self.born) {
+            return Some((since + limits.body_timeout, Expired::Body));
+        }
+        if self.under_way.load(Relaxed) > 0 {
+            return None;
+        }
+        if let Some(since) = self.head_since.get(self.born) {
+            return Some((since + limits.header_timeout, Expired::Head));
+        }
+        match self.quiet_since.get(self.born) {
+            Some(since) => Some((since + limits.idle_timeout, Expired::Idle)),
+            None => Some((self.born + limits.header_timeout, Expired::Head)),
+        }
+    }
+
+    /// Returns when the connection has to end.
+    pub async fn expired(&self, limits: &Limits) -> Expired {
+        // A deadline that begins while we sleep is noticed at the next look, at most half of the
+        // shortest limit later.
+        let step = limits.header_timeout.min(limits.body_timeout).max(Duration::from_millis(20)) / 2;
+        loop {
+            let now = Instant::now();
+            let mut until = now + step;
+            if let Some((deadline, expired)) = self.deadline(limits) {
+                if deadline <= now {
+                    return expired;
+                }
+                until = until.min(deadline);
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub struct UnderWay {
+    pulse: Arc<Pulse>,
+}
+
+impl UnderWay {
+    /// The connection it came over.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.pulse.quiet_since.set(self.pulse.born);
+        self.pulse.body_since.clear();
+        self.pulse.under_way.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A socket whose reads and writes are noticed.
+#[derive(Debug)]
+pub struct Noticed<T> {
+    inner: T,
+    pulse: Arc<Pulse>,
+}
+
+impl<T> Noticed<T> {
+    /// Wraps a socket.
+    #[must_use]
+    pub const fn new(inner: T, pulse: Arc<Pulse>) -> Self {
+        Self { inner, pulse }
+    }
+
+    fn wrote<R>(&self, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        if result.is_pending() {
+            self.pulse.blocked_since.set_if_never(self.pulse.born);
+        } else {
+            self.pulse.blocked_since.clear();
+        }
+        result
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Noticed<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            self.pulse.read(read);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Noticed<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.wrote(result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.inner).poll_flush(cx);
+        self.wrote(result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.wrote(result)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.wrote(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
