@@ -135,7 +135,7 @@ fn captured(text: &[u8]) -> Option<(&'static str, Vec<u8>)> {
     let text = std::str::from_utf8(text).ok()?;
     let plain: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let digits: String = plain.replace("0x", "").replace("\\x", "").chars().filter(|c| !matches!(c, ',' | ':')).collect();
-    if !digits.is_empty() && digits.len() % 2 == 0 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !digits.is_empty() && digits.len().is_multiple_of(2) && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let pair = |index| u8::from_str_radix(digits.get(index..index + 2)?, 16).ok();
         return Some(("hex", (0..digits.len()).step_by(2).filter_map(pair).collect()));
     }
@@ -163,7 +163,7 @@ fn xml(bytes: &[u8]) -> Result<String, NotShown> {
 /// The local name of an XML document's root, as far as a glance can tell.
 fn root(bytes: &[u8]) -> &[u8] {
     let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'<').map(|(at, _)| &bytes[at + 1..]);
-    let root = starts.into_iter().find(|rest| rest.first().is_some_and(|byte| byte.is_ascii_alphabetic())).unwrap_or_default();
+    let root = starts.into_iter().find(|rest| rest.first().is_some_and(u8::is_ascii_alphabetic)).unwrap_or_default();
     let name = root.split(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b':')).next().unwrap_or_default();
     name.rsplit(|byte| *byte == b':').next().unwrap_or_default()
 }
@@ -177,10 +177,12 @@ fn binary(bytes: &[u8], raw: bool) -> Result<String, NotShown> {
     let mut wrong = None;
     if kind == "SyncML" || kind == "unknown" {
         match syncml::scan(Encoding::Wbxml, bytes) {
-            Ok(index) => match summary(bytes, &index) {
-                Ok(summary) => shown = summary + "\n",
-                Err(NotShown { shown: summary, .. }) => shown = summary + "\n",
-            },
+            // What is wrong with the rest, the listing says where it stands.
+            Ok(index) => {
+                let (Ok(summary) | Err(NotShown { shown: summary, .. })) = summary(bytes, &index);
+                shown = summary + "\n";
+                wrong = syncml::check(bytes, &index).err();
+            }
             Err(malformed) => wrong = Some(malformed),
         }
     }

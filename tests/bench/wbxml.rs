@@ -8,7 +8,7 @@ use protover::syncml::{self, header::Encoding};
 
 /// A package 1 of about 2 KB: DevInfo, as phones send it, with a string table.
 fn package_1() -> Vec<u8> {
-    let mut raw = b"\x02\xA4\x01\x6A\x34IMEI:000000011234564\0http://dm.example.com/Manage\0xyz\x6D\x6C".to_vec();
+    let mut raw = b"\x02\xA4\x01\x6A\x34IMEI:000000011234564\0http://dm.example.com/Manage\0xy\x6D\x6C".to_vec();
     raw.extend_from_slice(b"\x71\x031.2\0\x01\x72\x03DM/1.2\0\x01\x65\x0312463\0\x01\x5B\x031\0\x01");
     raw.extend_from_slice(b"\x6E\x57\x83\x15\x01\x01\x67\x57\x83\0\x01\x56\x03SampleClient\0\x01\x01");
     raw.extend_from_slice(
