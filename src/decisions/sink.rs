@@ -155,7 +155,8 @@ impl Sink {
 
     fn may_say(&self) -> bool {
         let (now, said) = (self.now(), self.said.load(Ordering::Relaxed));
-        (said == 0 || now - said >= millis(SAY)) && self.said.compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        (said == 0 || now - said >= millis(SAY))
+            && self.said.compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

@@ -161,7 +161,10 @@ fn every_open_is_one_line_whatever_becomes_of_it() {
     let lines = lines(&path);
     assert_eq!(lines.len(), THREADS * EACH);
     let count = |verdict: &str, reason: &str, status: u64| {
-        lines.iter().filter(|line| line["verdict"] == verdict && line["reason"] == reason && line["http_status"] == status).count()
+        lines
+            .iter()
+            .filter(|line| line["verdict"] == verdict && line["reason"] == reason && line["http_status"] == status)
+            .count()
     };
     let quarter = THREADS * EACH / 4;
     assert_eq!(count("bridge", "bridged", 200), quarter);

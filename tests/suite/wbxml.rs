@@ -18,6 +18,7 @@ use protover::syncml::{
     hint,
     malformed::Problem,
     version::{Declared, Version, VersionTable},
+    wbxml,
 };
 
 use super::corpus::{Real, messages, there_and_back};
@@ -214,6 +215,36 @@ fn without_versions(xml: &str) -> String {
         rest.replace_range(start..end, "");
     }
     rest
+}
+
+#[test]
+fn a_listing_has_the_elements_and_texts_of_oracle_wbxml2xml() {
+    if !oracle("wbxml2xml") {
+        return;
+    }
+    for Real { name, raw, .. } in messages("wbxml") {
+        let listing = wbxml::listing(&raw);
+        assert_eq!((listing.malformed, wbxml::dump(&raw).malformed), (None, None), "{name}");
+        let lines = listing.text.lines().map(|line| line.get(8..).unwrap_or_default().trim());
+        let ours: String = lines.filter(|line| !line.starts_with("<!-- WBXML")).collect();
+        assert_eq!(names(&ours), names(&decoded(&raw)), "{name}");
+    }
+}
+
+/// The names of the start tags in a piece of XML, in their order.
+fn names(xml: &str) -> Vec<&str> {
+    let mut rest = xml;
+    let mut names = Vec::new();
+    while let Some((_, tag)) = rest.split_once('<') {
+        rest = match tag.strip_prefix("![CDATA[") {
+            Some(text) => text.split_once("]]>").map_or("", |(_, rest)| rest),
+            None => tag,
+        };
+        if tag.starts_with(|character: char| character.is_ascii_alphabetic()) {
+            names.push(tag.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default());
+        }
+    }
+    names
 }
 
 #[test]

@@ -526,6 +526,7 @@ proptest! {
 
 /// Everything that reads or edits a message.
 fn exercise(raw: &[u8]) {
+    let _ = (listing(raw), dump(raw));
     let Ok(index) = scan_as(Encoding::Wbxml, raw) else { return };
     let fields: [Field; 6] = [index.ver_dtd, index.ver_proto, index.session_id, index.msg_id, index.target, index.source];
     for field in fields {
