@@ -4,3 +4,4 @@ pub mod cli;
 pub mod decisions;
 pub mod policy;
 pub mod syncml;
+pub mod telemetry;

@@ -1,3 +1,28 @@
-//! The command line of protover.
+//! The command line of protover: parse, run, and say by the exit status how it went.
 
-fn main() {}
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use protover::cli::{Cli, Failure};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(error) => {
+            // Help and versions are errors of their own kind here, with status 0 and on stdout.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let (what, status) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(what)) => (what, 1),
+        Err(Failure::Usage(what)) => (what, 2),
+    };
+    // A closed stderr is no reason for a panic.
+    let _ = writeln!(io::stderr(), "protover: {}", what.trim_end());
+    ExitCode::from(status)
+}

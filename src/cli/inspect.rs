@@ -10,6 +10,7 @@ use std::{
 use base64::{Engine, engine::general_purpose};
 use clap::Args;
 
+use super::{Failure, print};
 use crate::syncml::{
     self,
     alert::StartedBy,
@@ -24,7 +25,7 @@ use crate::syncml::{
 /// Decodes a message: SyncML in XML or WBXML, also captured as hex or base64.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  protover inspect package1.wbxml\n  xxd -p package1.wbxml | protover inspect --raw -")]
-pub struct Inspect {
+pub(super) struct Inspect {
     /// The file to read; `-` is standard input.
     file: PathBuf,
     /// Show WBXML token by token, with the bytes of each.
@@ -33,25 +34,26 @@ pub struct Inspect {
 }
 
 impl Inspect {
-    /// Reads the file and says what is in it.
-    ///
-    /// # Errors
-    /// [`NotShown`] when it cannot be read, or is nothing that can be shown.
-    pub fn run(&self) -> Result<String, NotShown> {
-        let bytes = read(&self.file)
-            .map_err(|error| NotShown { shown: String::new(), why: format!("cannot read {}: {error}", self.file.display()) })?;
-        inspect(&bytes, self.raw)
+    /// Reads the file and prints what is in it. Of a message that ends too early, what there is.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let bytes = read(&self.file).map_err(|error| Failure::doing(self.file.display(), error))?;
+        match inspect(&bytes, self.raw) {
+            Ok(shown) => print(shown),
+            Err(NotShown { shown, why }) => {
+                print(shown)?;
+                Err(Failure::doing(self.file.display(), why))
+            }
+        }
     }
 }
 
 /// What cannot be shown, or not to its end.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
-pub struct NotShown {
+#[derive(Debug, PartialEq, Eq)]
+struct NotShown {
     /// What can be shown of it.
-    pub shown: String,
+    shown: String,
     /// Why it ends there, in one line.
-    pub why: String,
+    why: String,
 }
 
 impl NotShown {
@@ -70,10 +72,7 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Says what is in a message, whatever it is encoded in. `raw` shows the tokens of WBXML.
-///
-/// # Errors
-/// [`NotShown`] when it is nothing that can be shown, or not to its end.
-pub fn inspect(bytes: &[u8], raw: bool) -> Result<String, NotShown> {
+fn inspect(bytes: &[u8], raw: bool) -> Result<String, NotShown> {
     match recognise(bytes) {
         Content::Xml => xml(bytes),
         Content::Wbxml => binary(bytes, raw),

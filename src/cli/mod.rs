@@ -1,3 +1,102 @@
-//! The command line: one file for each command.
+//! The commands, one file each. A command is a `clap::Args` with `run(self)`; a new one is a `mod`
+//! line and a line in [`commands!`].
 
-pub mod inspect;
+mod certs;
+mod completions;
+mod inspect;
+mod man;
+mod report;
+mod table;
+
+use std::io::{self, ErrorKind, Write};
+
+use clap::{Parser, Subcommand};
+
+macro_rules! commands {
+    ($($name:ident($args:ty),)+) => {
+        #[derive(Debug, Subcommand)]
+        enum Command { $($name($args),)+ }
+
+        impl Command {
+            fn run(self) -> Result<(), Failure> {
+                match self { $(Self::$name(command) => command.run(),)+ }
+            }
+        }
+    };
+}
+
+commands! {
+    Inspect(inspect::Inspect),
+    Report(report::Report),
+    Certs(certs::Certs),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+/// A version-negotiating proxy for OMA DM (SyncML DM).
+///
+/// It stands between devices and servers that speak different protocol versions. Every conversation
+/// uses a version that both sides support, or the device is told which one to use.
+#[derive(Debug, Parser)]
+#[command(name = "protover", version, propagate_version = true, arg_required_else_help = true, after_help = STATUS)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const STATUS: &str = "Exit status: 0 done; 1 it failed while running; 2 wrong usage or an invalid policy.";
+
+impl Cli {
+    /// Runs the command that was asked for.
+    ///
+    /// # Errors
+    /// [`Failure`], with what to say on stderr.
+    pub fn run(self) -> Result<(), Failure> {
+        self.command.run()
+    }
+}
+
+/// Why a command did not do what it was asked to: one line, then detail if there is any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Wrong usage or an invalid policy: exit status 2.
+    Usage(String),
+    /// It failed while running: exit status 1.
+    Failed(String),
+}
+
+impl Failure {
+    /// A failure while running, with what was being done.
+    #[must_use]
+    pub fn doing(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
+        Self::Failed(format!("{what}: {error}"))
+    }
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no failure.
+fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::doing("stdout", error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_has_an_example() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands() {
+            let leaves: Vec<_> = command.get_subcommands().collect();
+            for leaf in if leaves.is_empty() { vec![command] } else { leaves } {
+                let help = leaf.clone().render_long_help().to_string();
+                assert!(help.contains("Example"), "`{}` has no example", leaf.get_name());
+            }
+        }
+    }
+}

@@ -5,6 +5,10 @@ use std::{fmt::Display, time::Duration};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::record::Record;
+use crate::{
+    policy::{facts::Integrity, site::Mode},
+    syncml::{alert::StartedBy, header::Encoding},
+};
 
 /// Every key, in order.
 #[cfg(test)]
@@ -78,14 +82,14 @@ impl Serialize for Line<'_> {
         line.serialize_field("site", &r.site.as_deref())?;
         line.serialize_field("server", &r.server.as_deref())?;
         line.serialize_field("policy", &r.policy.as_deref())?;
-        line.serialize_field("mode", &r.mode.map(|mode| mode.code()))?;
+        line.serialize_field("mode", &r.mode.map(Mode::code))?;
         line.serialize_field("kind", r.kind.code())?;
         line.serialize_field("device", &r.device.as_ref().and_then(|device| device.shown()).map(Short))?;
         line.serialize_field("session", &r.session.as_deref().map(Short))?;
         line.serialize_field("message", &r.message.as_deref().map(Short))?;
-        line.serialize_field("encoding", &r.encoding.map(|encoding| encoding.name()))?;
-        line.serialize_field("integrity", &r.integrity.map(|integrity| integrity.code()))?;
-        line.serialize_field("started_by", &r.started_by.map(|who| who.code()))?;
+        line.serialize_field("encoding", &r.encoding.map(Encoding::name))?;
+        line.serialize_field("integrity", &r.integrity.map(Integrity::code))?;
+        line.serialize_field("started_by", &r.started_by.map(StartedBy::code))?;
         line.serialize_field("declared", &r.declared.as_ref().map(Shown))?;
         line.serialize_field("declared_dtd", &r.declared_dtd.as_deref().map(Short))?;
         line.serialize_field("used", &r.used.map(Shown))?;

@@ -39,6 +39,8 @@ use sink::Sink;
 
 /// How long [`Log::flush`] waits for a destination that does not take lines.
 const FLUSH: Duration = Duration::from_secs(5);
+/// The same for one that has failed already.
+const FLUSH_FAILING: Duration = Duration::from_secs(1);
 
 /// The decision log. Clones share it; the last one that goes writes out what is left.
 #[derive(Clone, Debug)]
@@ -111,9 +113,7 @@ impl Log {
     /// Blocks until everything so far is written, at most five seconds; says so on stderr when it
     /// was not. Not for a task of a runtime that has other things to do.
     pub fn flush(&self) {
-        if !self.flush_within(FLUSH) {
-            sink::say(&format!("{} bytes of decision lines are still not written", self.0.sink.backlog()));
-        }
+        self.0.flush();
     }
 
     /// Blocks until everything so far is written, or the time is over; whether it was written.
@@ -137,11 +137,18 @@ impl Log {
     }
 }
 
+impl Inner {
+    fn flush(&self) {
+        let time = if self.sink.writes() { FLUSH } else { FLUSH_FAILING };
+        if !self.sink.flush(time) {
+            sink::say(&format!("{} bytes of decision lines are not written", self.sink.backlog()));
+        }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        if !self.sink.flush(FLUSH) {
-            sink::say(&format!("{} bytes of decision lines were not written", self.sink.backlog()));
-        }
+        self.flush();
         self.sink.close();
     }
 }

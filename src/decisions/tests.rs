@@ -176,3 +176,323 @@ fn every_open_is_one_line_whatever_becomes_of_it() {
     ids.dedup();
     assert_eq!(ids.len(), THREADS * EACH, "identifiers are unique");
 }
+
+/// What a reader of the pipe gets, line by line.
+fn through_pipe(settings: &Decisions, capacity: usize) -> (Log, PipeReader) {
+    let (reader, writer) = pipe().unwrap();
+    let destination = Destination::Stream(OwnedFd::from(writer).into());
+    (Log::with(settings, destination, capacity).unwrap(), reader)
+}
+
+#[test]
+fn dropped_while_draining() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    let log = Log::start(&to(&path)).unwrap();
+    let open = open(&log);
+    log.draining();
+    drop(open);
+    log.flush();
+    let lines = lines(&path);
+    assert_eq!((&lines[0]["verdict"], &lines[0]["reason"]), (&"fail".into(), &"draining".into()));
+}
+
+#[test]
+fn the_last_clone_writes_out_what_is_left() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    let log = Log::start(&to(&path)).unwrap();
+    let last = open(&log);
+    for _ in 0..1000 {
+        open(&log).finish();
+    }
+    drop(log);
+    drop(last);
+    assert_eq!(lines(&path).len(), 1001);
+}
+
+#[test]
+fn a_full_disk_is_said_kept_and_by_policy_refuses_requests() {
+    for (on_failure, available) in [(OnLogFailure::Serve, true), (OnLogFailure::Refuse, false)] {
+        let settings = Decisions { on_failure, ..to(Path::new("/dev/full")) };
+        let log = Log::start(&settings).unwrap();
+        assert!(log.available());
+        open(&log).finish();
+        until("the failure is noticed", || log.0.sink.backlog() > 0 && !log.0.sink.writes());
+        assert_eq!(log.available(), available);
+        assert!(!log.flush_within(Duration::from_millis(20)));
+        assert_eq!(log.lost(), 0, "kept for when there is room");
+    }
+}
+
+#[test]
+fn lines_wait_until_there_is_room_again() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let log = Log::start(&Decisions { on_failure: OnLogFailure::Refuse, ..to(&path) }).unwrap();
+    for _ in 0..10 {
+        open(&log).finish();
+    }
+    until("the failure is noticed", || !log.available());
+    fs::remove_file(&path).unwrap();
+    assert!(log.flush_within(Duration::from_secs(20)));
+    assert_eq!(lines(&path).len(), 10);
+    assert!(log.available());
+}
+
+#[test]
+fn beyond_the_capacity_lines_are_lost_and_counted() {
+    let settings = Decisions { on_failure: OnLogFailure::Refuse, ..Decisions::default() };
+    let destination = Destination::open(&DecisionsTo::File("/dev/full".into())).unwrap();
+    let log = Log::with(&settings, destination, 4096).unwrap();
+    for _ in 0..100 {
+        open(&log).finish();
+    }
+    assert!(log.lost() > 80 && log.lost() < 100, "{}", log.lost());
+    assert!(log.0.sink.backlog() <= 4096);
+    assert!(!log.available());
+}
+
+#[test]
+fn a_reader_that_went_away_for_good() {
+    let settings = Decisions { on_failure: OnLogFailure::Refuse, ..Decisions::default() };
+    let (log, reader) = through_pipe(&settings, super::sink::CAPACITY);
+    drop(reader);
+    open(&log).finish();
+    until("the failure is noticed", || !log.available());
+    let start = Instant::now();
+    drop(log);
+    assert!(start.elapsed() < 2 * super::FLUSH, "the process ends all the same");
+}
+
+#[test]
+fn a_reader_that_stops_and_goes_on_gets_every_line_whole() {
+    const LINES: usize = 2000;
+    let (log, reader) = through_pipe(&Decisions::default(), super::sink::CAPACITY);
+    for _ in 0..LINES {
+        full(&log).finish();
+    }
+    assert!(!log.flush_within(Duration::from_millis(50)), "the pipe holds 64 KiB");
+    let log = thread::spawn(move || drop(log));
+    let mut got = 0;
+    for (n, line) in BufReader::new(reader).lines().enumerate() {
+        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(line["kind"], "message");
+        if n % 500 == 0 {
+            pause(20);
+        }
+        got += 1;
+    }
+    log.join().unwrap();
+    assert_eq!(got, LINES);
+}
+
+#[test]
+fn a_stream_that_takes_only_parts_gets_every_line_whole() {
+    const LINES: usize = 3000;
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    let settings = Decisions { on_failure: OnLogFailure::Refuse, ..Decisions::default() };
+    let log = Log::with(&settings, Destination::Stream(OwnedFd::from(writer).into()), super::sink::CAPACITY).unwrap();
+    for _ in 0..LINES {
+        full(&log).finish();
+    }
+    assert!(!log.flush_within(Duration::from_millis(50)), "the socket holds about 200 KiB");
+    assert!(log.available(), "full for the moment is no failure");
+    let log = thread::spawn(move || drop(log));
+    let mut got = 0;
+    for line in BufReader::with_capacity(1000, reader).lines() {
+        serde_json::from_str::<Value>(&line.unwrap()).unwrap();
+        got += 1;
+    }
+    log.join().unwrap();
+    assert_eq!(got, LINES);
+}
+
+#[test]
+fn a_fifo_outlives_its_reader() {
+    let folder = folder();
+    let path = folder.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    // Nobody reads yet: that does not keep the proxy from starting.
+    let log = Log::start(&to(&path)).unwrap();
+    open(&log).finish();
+    log.flush();
+    let mut first = BufReader::new(fs::File::open(&path).unwrap());
+    let mut line = String::new();
+    first.read_line(&mut line).unwrap();
+    assert!(line.starts_with('{') && line.ends_with("}\n"));
+    drop(first);
+    for _ in 0..1000 {
+        full(&log).finish();
+    }
+    assert!(!log.flush_within(Duration::from_millis(50)));
+    assert!(log.available());
+    let mut second = BufReader::new(fs::File::open(&path).unwrap());
+    for _ in 0..1000 {
+        line.clear();
+        second.read_line(&mut line).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap();
+    }
+    assert!(log.flush_within(Duration::from_secs(5)));
+}
+
+#[test]
+fn a_rotated_file_is_opened_again() {
+    let folder = folder();
+    let (path, old) = (folder.path().join("log"), folder.path().join("log.1"));
+    let log = Log::start(&to(&path)).unwrap();
+    open(&log).finish();
+    log.flush();
+    fs::rename(&path, &old).unwrap();
+    until("the new file is there", || {
+        open(&log).finish();
+        log.flush();
+        path.exists()
+    });
+    let before = lines(&old).len();
+    fs::remove_file(&path).unwrap();
+    until("the new file is there", || {
+        open(&log).finish();
+        log.flush();
+        path.exists()
+    });
+    assert!(before >= 1);
+    assert_eq!(lines(&old).len(), before, "the old one is left alone");
+    assert_eq!(lines(&path).len(), 1);
+}
+
+#[test]
+fn a_file_is_appended_to_private_and_mended() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder();
+    let path = folder.path().join("log");
+    open(&Log::start(&to(&path)).unwrap()).finish();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777 & !0o640, 0);
+    assert_eq!(lines(&path).len(), 1);
+    let half = fs::read_to_string(&path).unwrap() + "{\"ts\":\"20";
+    fs::write(&path, &half).unwrap();
+    open(&Log::start(&to(&path)).unwrap()).finish();
+    let text = fs::read_to_string(&path).unwrap();
+    let rest = text.strip_prefix(&half).unwrap();
+    assert!(rest.starts_with("\n{") && rest.ends_with("}\n"), "what was killed within a line does not spoil the next");
+    let missing = Log::start(&to(&folder.path().join("no/folder"))).unwrap_err();
+    assert!(missing.to_string().contains("no/folder"));
+}
+
+#[test]
+fn no_filter_mutes_it_and_diagnostics_do_not_get_it() {
+    use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt};
+    struct Nothing;
+    impl<S: tracing::Subscriber> Layer<S> for Nothing {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            panic!("a diagnostic: {event:?}");
+        }
+    }
+    let folder = folder();
+    for (n, filter) in ["off", "trace", "protover::decision=off", "protover::decision=trace"].into_iter().enumerate() {
+        let path = folder.path().join(n.to_string());
+        let log = Log::start(&to(&path)).unwrap();
+        let diagnostics = tracing_subscriber::registry().with(Nothing.with_filter(EnvFilter::new(filter)));
+        tracing::subscriber::with_default(diagnostics, || {
+            open(&log).finish();
+            drop(open(&log));
+        });
+        log.flush();
+        assert_eq!(lines(&path).len(), 2, "{filter}");
+    }
+}
+
+#[test]
+fn identifiers_of_devices_appear_as_the_policy_says() {
+    let folder = folder();
+    let key = folder.path().join("key");
+    fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let number = IMEI.trim_start_matches("IMEI:");
+    let mut hashes = Vec::new();
+    for (device, key_file) in
+        [(DeviceIds::Hash, Some(key.clone())), (DeviceIds::Hash, Some(key)), (DeviceIds::Hash, None), (DeviceIds::Omit, None)]
+    {
+        let path = folder.path().join("log");
+        let log = Log::start(&Decisions { device, key_file, ..to(&path) }).unwrap();
+        let pii = log.pii(IMEI);
+        let open = full(&log);
+        let said = format!("{pii} {pii:?} {pii:#?} {open:?} {log:?} {}", serde_json::to_string(&pii).unwrap());
+        assert!(!said.contains(number) && !said.contains("IMEI"), "{said}");
+        open.finish();
+        log.flush();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(number) && !text.contains("IMEI"), "{text}");
+        let line: Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!(line["device"].as_str(), pii.shown());
+        hashes.push(pii.shown().map(str::to_owned));
+        assert_ne!(log.pii("IMEI:1").shown(), pii.shown().filter(|_| device == DeviceIds::Hash).or(Some("")));
+        fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(hashes[0], hashes[1], "the same with the same key");
+    assert_eq!(hashes[0].as_ref().map(String::len), Some(16));
+    assert_ne!(hashes[1], hashes[2], "another with a random key");
+    assert_eq!(hashes[3], None);
+    assert_eq!(Log::start(&to(&folder.path().join("log"))).unwrap().pii(IMEI).to_string(), IMEI);
+}
+
+#[test]
+fn a_key_that_is_missing_or_too_short_is_an_error() {
+    let folder = folder();
+    let key = folder.path().join("key");
+    let settings = Decisions { device: DeviceIds::Hash, key_file: Some(key.clone()), ..to(&folder.path().join("log")) };
+    assert!(Log::start(&settings).unwrap_err().to_string().contains("decisions.key"));
+    fs::write(&key, "short\n").unwrap();
+    assert!(Log::start(&settings).unwrap_err().to_string().contains("16 bytes"));
+}
+
+#[test]
+fn identifiers_sort_by_time() {
+    let folder = folder();
+    let log = Log::start(&to(&folder.path().join("log"))).unwrap();
+    let ids: Vec<String> = (0..1000).map(|_| open(&log).id().to_owned()).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b));
+    assert!(ids.iter().all(|id| id.len() == 15 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())));
+}
+
+fn text() -> impl Strategy<Value = Option<Box<str>>> {
+    proptest::option::of("\\PC{0,20}|(?s).{0,400}").prop_map(|text| text.map(Box::from))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn any_record_is_one_line_with_every_key(
+        session in text(), message in text(), declared in text(), dtd in text(), rule in text(), device in text(), site in text(),
+        reason in 0..Reason::ALL.len(), sizes in any::<(u64, u64, u32, u16)>(), upstream in any::<u64>(), edits in proptest::collection::vec(".{0,9}", 0..4),
+    ) {
+        let (log, mut reader) = through_pipe(&Decisions::default(), super::sink::CAPACITY);
+        let mut open = open(&log);
+        open.device = device.as_deref().map(|device| log.pii(device));
+        open.session = session.clone();
+        open.message = message;
+        open.declared = declared.map(Declared::Unrecognised);
+        open.declared_dtd = dtd;
+        open.rule = rule.map(Arc::from);
+        open.site = site.clone().map(Arc::from);
+        open.edits = edits.into_iter().map(Into::into).collect();
+        (open.bytes_in, open.bytes_out, open.attempts, open.http_status) = (sizes.0, sizes.1, Some(sizes.2), Some(sizes.3));
+        open.upstream = Some(Duration::from_micros(upstream));
+        open.fail(Reason::ALL[reason]);
+        drop(log);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        prop_assert_eq!(text.matches('\n').count(), 1);
+        let whole = text.ends_with("}\n") && text.len() < 32 << 10;
+        prop_assert!(whole, "{}", text);
+        let line: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(line.len(), KEYS.len());
+        prop_assert!(KEYS.iter().all(|key| line.contains_key(*key)));
+        prop_assert_eq!(line["site"].as_str(), site.as_deref());
+        let cut = session.as_deref().map(|text| text.chars().count() > TEXT);
+        prop_assert_eq!(line["session"].as_str().map(|text| text.ends_with('…') && text.chars().count() == TEXT + 1), cut);
+        prop_assert_eq!(&line["bytes_in"], &Value::from(sizes.0));
+        prop_assert_eq!(&line["upstream_us"], &Value::from(upstream));
+    }
+}

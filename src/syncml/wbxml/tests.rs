@@ -58,7 +58,7 @@ fn forms(version: Version) -> Forms {
     VersionTable::default().get(version).cloned().unwrap()
 }
 
-fn prologue(index: &HeaderIndex) -> WbxmlPrologue {
+fn prologue_of(index: &HeaderIndex) -> WbxmlPrologue {
     match index.prologue {
         Prologue::Wbxml(prologue) => prologue,
         Prologue::Xml(_) => panic!("not WBXML"),
@@ -97,8 +97,8 @@ fn every_field_of_the_header_is_found() {
     for (field, text) in texts {
         assert_eq!((&*index.text(&raw, field), field.form), (text, Form::Literal));
     }
-    assert_eq!(prologue(&index).public_id, PublicId::Number { value: 0x1201, place: Span::new(1..3) });
-    assert_eq!((prologue(&index).version, prologue(&index).charset), (2, 106));
+    assert_eq!(prologue_of(&index).public_id, PublicId::Number { value: 0x1201, place: Span::new(1..3) });
+    assert_eq!((prologue_of(&index).version, prologue_of(&index).charset), (2, 106));
     let meta = index.meta.unwrap();
     assert_eq!((meta.page, meta.empty, raw[meta.span.range().start]), (1, false, 0x01), "Meta ends in page 1");
     assert_eq!((index.header.page, raw[index.header.span.range().start]), (0, 0x01));
@@ -111,7 +111,11 @@ fn every_field_of_the_header_is_found() {
 #[test]
 fn every_form_of_a_value_is_read_and_replaced() {
     const TABLE: &[u8] = b"\x02\xA4\x01\x6A\x10DM/1.2\0xDM/\0/1.2\x6D\x6C";
-    let cases: [(Form, Case); 11] = [
+    let cases: [(Form, Case); 12] = [
+        (
+            Form::WbxmlMixed,
+            ("a switch between two pieces", PROLOGUE, b"\x72\x03DM/\0\0\x01\0\0\x031.2\0\x01", b"\x72\x03DM/1.1\0\0\0\x01"),
+        ),
         (Form::Literal, ("STR_I", PROLOGUE, b"\x72\x03DM/1.2\0\x01", b"\x72\x03DM/1.1\0\x01")),
         (Form::WbxmlTable, ("STR_T", TABLE, b"\x72\x83\x00\x01", b"\x72\x03DM/1.1\0\x01")),
         (Form::WbxmlTable, ("STR_T with a padded index", TABLE, b"\x72\x83\x80\x80\x00\x01", b"\x72\x03DM/1.1\0\x01")),
@@ -141,7 +145,7 @@ fn every_form_of_a_value_is_read_and_replaced() {
         assert_eq!(&*index.text(&raw, index.ver_proto), "DM/1.2", "{what}");
         assert_eq!(index.ver_proto.form, form, "{what}");
         let mut edits = Edits::new();
-        assert!(edits.replace(index.ver_proto.place, value(&raw, index.ver_proto, "DM/1.1")));
+        assert!(edits.replace(index.ver_proto.place, value(&raw, &prologue_of(&index), index.ver_proto, "DM/1.1")));
         let edited = edits.apply(&raw.clone().into());
         assert_eq!(edited, with_proto(prologue, after), "{what}");
         let index = indexed(&edited);
@@ -163,7 +167,7 @@ fn a_value_goes_into_an_element_without_one() {
         let index = indexed(&raw);
         assert_eq!(&*index.text(&raw, index.ver_proto), "", "{what}");
         let mut edits = Edits::new();
-        assert!(edits.replace(index.ver_proto.place, value(&raw, index.ver_proto, "DM/1.2")));
+        assert!(edits.replace(index.ver_proto.place, value(&raw, &prologue_of(&index), index.ver_proto, "DM/1.2")));
         assert_eq!(edits.apply(&raw.into()), with_proto(prologue, after), "{what}");
     }
 }
@@ -199,9 +203,9 @@ fn what_stands_before_the_root_is_read() {
     for (what, start, charset) in cases {
         let raw = message(&start, &[DTD, PROTO, IDS, TARGET, SOURCE], &[BODY]);
         let index = scan_as(Encoding::Wbxml, &raw);
-        assert_eq!(index.ok().map(|index| prologue(&index).charset), charset, "{what}");
+        assert_eq!(index.ok().map(|index| prologue_of(&index).charset), charset, "{what}");
         let Ok(index) = index else { continue };
-        let PublicId::Text { fpi } = prologue(&index).public_id else { panic!("{what}: not textual") };
+        let PublicId::Text { fpi } = prologue_of(&index).public_id else { panic!("{what}: not textual") };
         assert_eq!(fpi.of(&raw), bare, "{what}");
         assert_eq!(index.editable(), charset != Some(4), "{what}");
     }
@@ -218,7 +222,7 @@ fn the_root_of_nokia_has_its_name_space_in_an_attribute() {
     let start: &[u8] = b"\x02\xA4\x01\x6A\x00\xED\x04\x00\x03SYNCML:SYNCML1.2\0\x01\x6C";
     let raw = message(start, &[DTD, PROTO, IDS, TARGET, SOURCE], &[BODY]);
     let index = indexed(&raw);
-    assert_eq!(prologue(&index).xmlns.map(|field| field.text.of(&raw)), Some(b"SYNCML:SYNCML1.2".as_slice()));
+    assert_eq!(prologue_of(&index).xmlns.map(|field| field.text.of(&raw)), Some(b"SYNCML:SYNCML1.2".as_slice()));
     let down = bridged(&raw, Version::DM_1_2, Version::DM_1_1, Own::default());
     let other: &[u8] = b"\x02\x9F\x53\x6A\x00\xED\x04\x00\x03SYNCML:SYNCML1.1\0\x01\x6C";
     assert!(down.starts_with(other));
@@ -243,7 +247,7 @@ fn an_attribute_named_by_the_table_is_read() {
         let start = [&start[..start.len() - 2], root, b"\x6C"].concat();
         let raw = message(&start, &[DTD, PROTO, IDS, TARGET, SOURCE], &[BODY]);
         let index = indexed(&raw);
-        assert_eq!(prologue(&index).xmlns.map(|field| field.text.of(&raw)), xmlns);
+        assert_eq!(prologue_of(&index).xmlns.map(|field| field.text.of(&raw)), xmlns);
     }
 }
 
@@ -280,7 +284,7 @@ fn an_identifier_of_another_length_leaves_every_reference_alone() {
     let edits = bridge(&raw, &indexed(&raw), &crossing).unwrap().edits;
     let after = edits.apply(&raw.into());
     let index = indexed(&after);
-    let PublicId::Text { fpi } = prologue(&index).public_id else { panic!("not textual") };
+    let PublicId::Text { fpi } = prologue_of(&index).public_id else { panic!("not textual") };
     assert_eq!(fpi.of(&after), to.fpi.as_bytes());
     assert_eq!((&*index.text(&after, index.source), &*index.text(&after, index.ver_proto)), ("IMEI:1", "DM/1.3"));
     assert_eq!(check(&after, &index), Ok(()));
@@ -532,7 +536,7 @@ fn exercise(raw: &[u8]) {
     for field in fields {
         assert!(index.text(raw, field).len() <= 4 * raw.len() * raw.len().max(16));
         let mut edits = Edits::new();
-        assert!(edits.replace(field.place, value(raw, field, "DM/1.3")));
+        assert!(edits.replace(field.place, value(raw, &prologue_of(&index), field, "DM/1.3")));
         let edited = edits.apply(&Bytes::copy_from_slice(raw));
         let again = indexed(&edited);
         let place = |index: &HeaderIndex| {

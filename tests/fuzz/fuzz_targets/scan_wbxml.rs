@@ -9,10 +9,11 @@ use protover::syncml::{
     self,
     bridge::{Crossing, Own, bridge},
     edit::Edits,
+    element::Element,
     header::Encoding,
     hint,
     version::{Version, VersionTable},
-    wbxml,
+    wbxml, write,
 };
 
 fuzz_target!(|raw: &[u8]| {
@@ -23,7 +24,7 @@ fuzz_target!(|raw: &[u8]| {
     let _ = syncml::started_by(&raw, &index);
     for field in [index.ver_dtd, index.ver_proto, index.session_id, index.msg_id, index.target, index.source] {
         let mut edits = Edits::new();
-        assert!(edits.replace(field.place, wbxml::value(&raw, field, "DM/1.3")));
+        assert!(edits.replace(field.place, write::value(&raw, &index, field, Element::VerProto, "DM/1.3")));
         let edited = edits.apply(&raw);
         let again = syncml::scan(Encoding::Wbxml, &edited).expect("as readable as before");
         assert_eq!(syncml::check(&edited, &again).is_ok(), whole);
