@@ -17,6 +17,8 @@ use protover::syncml::{
     header::{Encoding, Field, HeaderIndex},
     hint,
     malformed::Problem,
+    reply::{self, Refusal},
+    status::Status,
     version::{Declared, Version, VersionTable},
     wbxml,
 };
@@ -215,6 +217,34 @@ fn without_versions(xml: &str) -> String {
         rest.replace_range(start..end, "");
     }
     rest
+}
+
+#[test]
+fn a_refusal_is_read_by_oracle_wbxml2xml() {
+    if !oracle("wbxml2xml") {
+        return;
+    }
+    let table = VersionTable::default();
+    for Real { name, raw, ver_dtd, ver_proto, .. } in messages("wbxml") {
+        let Ok(index) = syncml::scan(WBXML, &raw) else { continue };
+        let supported = [Version::DM_1_3, Version::DM_1_2];
+        let status = Status::PROTOCOL_VERSION_NOT_SUPPORTED;
+        let refusal = Refusal { status, supported: &supported, recommended: Some(Version::DM_1_3), table: &table };
+        let answer = reply::refusal(&raw, &index, &refusal);
+        let own = syncml::scan(WBXML, &answer).unwrap();
+        assert_eq!(syncml::check(&answer, &own), Ok(()), "{name}");
+        assert_eq!(
+            (&*own.text(&answer, own.target), &*own.text(&answer, own.source)),
+            (&*index.text(&raw, index.source), &*index.text(&raw, index.target))
+        );
+        let xml = decoded(&answer);
+        for part in ["<Data>513</Data>", "<Data>DM/1.3</Data>", "Recommended version is 1.3"] {
+            assert!(xml.contains(part), "{name}: {part} in {xml}");
+        }
+        if ver_proto.starts_with("DM/") {
+            assert!(xml.contains(&format!("<VerDTD>{ver_dtd}</VerDTD><VerProto>{ver_proto}</VerProto>")), "{name}: {xml}");
+        }
+    }
 }
 
 #[test]
