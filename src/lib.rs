@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod config;
 pub mod decisions;
 pub mod policy;
 pub mod proxy;

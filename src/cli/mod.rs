@@ -3,8 +3,10 @@
 
 mod certs;
 mod completions;
+mod inspect;
 mod man;
 mod report;
+mod serve;
 mod table;
 
 use std::io::{self, ErrorKind, Write};
@@ -25,6 +27,8 @@ macro_rules! commands {
 }
 
 commands! {
+    Inspect(inspect::Inspect),
+    Serve(serve::Serve),
     Report(report::Report),
     Certs(certs::Certs),
     Completions(completions::Completions),

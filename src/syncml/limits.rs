@@ -24,3 +24,7 @@ pub const ELEMENTS: usize = 200_000;
 /// How many commands at the start of SyncBody are looked at for the Alert that says who started
 /// the session. It is the first, or follows the Status of the header.
 pub const COMMANDS_BEFORE_ALERT: usize = 8;
+
+/// How many bytes of a WBXML string table a message may look up. A few bytes of body can refer to the
+/// same long string again and again.
+pub const LOOKUPS: usize = 4 * 1024 * 1024;

@@ -115,6 +115,6 @@ pub fn fill(
 pub fn value(raw: &[u8], index: &HeaderIndex, field: Field, element: Element, text: &str) -> Vec<u8> {
     match index.prologue {
         Prologue::Xml(prologue) => xml::value(raw, prologue.prefix, field, element, text),
-        Prologue::Wbxml(_) => wbxml::value(raw, field, text),
+        Prologue::Wbxml(prologue) => wbxml::value(raw, &prologue, field, text),
     }
 }

@@ -65,7 +65,7 @@ fn xml_bridged_there_and_back_is_the_same_bytes() {
 }
 
 /// Takes every message to every other version of its family and back.
-fn there_and_back(encoding: Encoding, folder: &str) {
+pub(crate) fn there_and_back(encoding: Encoding, folder: &str) {
     let table = VersionTable::default();
     let mut crossed = 0;
     for real in messages(folder) {

@@ -2,7 +2,11 @@
 
 mod cli;
 mod corpus;
+mod fates;
 mod http;
+mod inspect;
+mod life;
 mod rig;
 mod telemetry;
 mod verdicts;
+mod wbxml;

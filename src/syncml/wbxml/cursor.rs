@@ -2,7 +2,7 @@
 
 use super::{
     head::Head,
-    tokens::{Tag, Token, Tokens},
+    tokens::{Piece, Tag, Token, Tokens},
 };
 use crate::syncml::{
     body::{Step, Steps},
@@ -21,6 +21,8 @@ pub struct Cursor<'a> {
     elements: usize,
     /// Of an element without content: its End comes next.
     ending: Option<(Element, u32)>,
+    /// A token that was read to find the end of the text before it.
+    ahead: Option<Token>,
     /// Whether the root has begun, and its attributes.
     begun: bool,
     root_attributes: Span,
@@ -54,7 +56,17 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn new(tokens: Tokens<'a>) -> Self {
         let open = [Element::Other; limits::DEPTH];
-        Self { tokens, open, depth: 0, elements: 0, ending: None, begun: false, root_attributes: Span::default(), done: false }
+        Self {
+            tokens,
+            open,
+            depth: 0,
+            elements: 0,
+            ending: None,
+            ahead: None,
+            begun: false,
+            root_attributes: Span::default(),
+            done: false,
+        }
     }
 
     /// The attributes of the root; empty without, and before it.
@@ -86,17 +98,16 @@ impl<'a> Cursor<'a> {
     }
 
     /// The pieces up to the next tag or end, as one field.
-    fn text(&mut self, first: Field, first_token: Span) -> Result<Step, Malformed> {
-        let mut field = first;
+    fn text(&mut self, first: &Piece) -> Result<Step, Malformed> {
+        let mut field = first.field(self.tokens.raw());
         loop {
-            let before = self.tokens.clone();
             match self.tokens.next()? {
                 Some(Token::Piece(piece)) => {
-                    let whole = Span { start: first_token.start, end: piece.token.end };
+                    let whole = Span { start: first.token.start, end: piece.token.end };
                     field = Field { place: whole, text: whole, form: Form::WbxmlMixed };
                 }
-                _ => {
-                    self.tokens = before;
+                other => {
+                    self.ahead = other;
                     return Ok(Step::Text(field));
                 }
             }
@@ -113,11 +124,15 @@ impl<'a> Cursor<'a> {
             return self.tokens.only_instructions().map(|()| None);
         }
         let position = self.tokens.position();
-        match self.tokens.next()? {
+        let token = match self.ahead.take() {
+            None => self.tokens.next()?,
+            ahead => ahead,
+        };
+        match token {
             None => Err(Malformed::new(Problem::Truncated, self.tokens.raw().len())),
             Some(Token::Tag(tag)) => self.start(&tag).map(Some),
             Some(_) if self.depth == 0 => Err(Malformed::new(Problem::Syntax, position)),
-            Some(Token::Piece(piece)) => self.text(piece.field(self.tokens.raw()), piece.token).map(Some),
+            Some(Token::Piece(piece)) => self.text(&piece).map(Some),
             Some(Token::End(at)) => {
                 self.depth = self.depth.saturating_sub(1);
                 let element = self.open.get(self.depth).copied().unwrap_or(Element::Other);

@@ -3,8 +3,11 @@
 //! Nothing is converted to XML on the way: a message is read where it stands, and an edit replaces
 //! the few bytes that it is about. Nested documents are opaque bytes and stay so.
 
+mod codebook;
 mod cursor;
+mod dump;
 mod head;
+mod listing;
 mod names;
 mod text;
 mod token;
@@ -12,6 +15,8 @@ mod tokens;
 mod write;
 
 pub use cursor::Cursor;
+pub use dump::dump;
+pub use listing::{Listing, kind, listing};
 pub(super) use names::names;
 pub use write::{Writer, value};
 

@@ -35,7 +35,7 @@ pub(in super::super) fn names(raw: &[u8], prologue: &WbxmlPrologue, crossing: &C
     if let Some(field) = prologue.xmlns
         && let Some(new) = renamed(field.text.of(raw), &from.xmlns, &to.xmlns, own.xmlns)
     {
-        bridged.replace("xmlns", field.place, value(raw, field, &String::from_utf8_lossy(&new)));
+        bridged.replace("xmlns", field.place, value(raw, prologue, field, &String::from_utf8_lossy(&new)));
     }
 }
 

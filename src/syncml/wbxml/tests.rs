@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::syncml::{
+    alert::StartedBy,
     body::{Cursor as Walk, Step, Steps},
     bridge::{Crossing, Own, bridge},
     check,
@@ -25,6 +26,9 @@ fn message(prologue: &[u8], header: &[&[u8]], body: &[&[u8]]) -> Vec<u8> {
     out.push(0x01);
     out
 }
+
+/// What it is, what stands before SyncHdr, VerProto before and after.
+type Case = (&'static str, &'static [u8], &'static [u8], &'static [u8]);
 
 /// WBXML 1.2, SyncML 1.2, UTF-8, no string table; root and SyncHdr open.
 const PROLOGUE: &[u8] = b"\x02\xA4\x01\x6A\x00\x6D\x6C";
@@ -54,7 +58,7 @@ fn forms(version: Version) -> Forms {
     VersionTable::default().get(version).cloned().unwrap()
 }
 
-fn prologue(index: &HeaderIndex) -> WbxmlPrologue {
+fn prologue_of(index: &HeaderIndex) -> WbxmlPrologue {
     match index.prologue {
         Prologue::Wbxml(prologue) => prologue,
         Prologue::Xml(_) => panic!("not WBXML"),
@@ -93,13 +97,13 @@ fn every_field_of_the_header_is_found() {
     for (field, text) in texts {
         assert_eq!((&*index.text(&raw, field), field.form), (text, Form::Literal));
     }
-    assert_eq!(prologue(&index).public_id, PublicId::Number { value: 0x1201, place: Span::new(1..3) });
-    assert_eq!((prologue(&index).version, prologue(&index).charset), (2, 106));
+    assert_eq!(prologue_of(&index).public_id, PublicId::Number { value: 0x1201, place: Span::new(1..3) });
+    assert_eq!((prologue_of(&index).version, prologue_of(&index).charset), (2, 106));
     let meta = index.meta.unwrap();
     assert_eq!((meta.page, meta.empty, raw[meta.span.range().start]), (1, false, 0x01), "Meta ends in page 1");
     assert_eq!((index.header.page, raw[index.header.span.range().start]), (0, 0x01));
     assert_eq!(raw[index.body as usize], 0x6B);
-    assert_eq!(started_by(&raw, &index).map(|who| who.code()), Some("client"));
+    assert_eq!(started_by(&raw, &index).map(StartedBy::code), Some("client"));
     assert_eq!(check(&raw, &index), Ok(()));
     assert!(index.editable() && !index.no_resp);
 }
@@ -107,38 +111,41 @@ fn every_field_of_the_header_is_found() {
 #[test]
 fn every_form_of_a_value_is_read_and_replaced() {
     const TABLE: &[u8] = b"\x02\xA4\x01\x6A\x10DM/1.2\0xDM/\0/1.2\x6D\x6C";
-    let cases: [(&str, &[u8], &[u8], Form, &[u8]); 11] = [
-        ("STR_I", PROLOGUE, b"\x72\x03DM/1.2\0\x01", Form::Literal, b"\x72\x03DM/1.1\0\x01"),
-        ("STR_T", TABLE, b"\x72\x83\x00\x01", Form::WbxmlTable, b"\x72\x03DM/1.1\0\x01"),
-        ("STR_T with a padded index", TABLE, b"\x72\x83\x80\x80\x00\x01", Form::WbxmlTable, b"\x72\x03DM/1.1\0\x01"),
-        ("OPAQUE", PROLOGUE, b"\x72\xC3\x06DM/1.2\x01", Form::WbxmlOpaque, b"\x72\xC3\x06DM/1.1\x01"),
+    let cases: [(Form, Case); 12] = [
         (
-            "OPAQUE with a padded length",
-            PROLOGUE,
-            b"\x72\xC3\x80\x06DM/1.2\x01",
-            Form::WbxmlOpaque,
-            b"\x72\xC3\x80\x06DM/1.1\x01",
+            Form::WbxmlMixed,
+            ("a switch between two pieces", PROLOGUE, b"\x72\x03DM/\0\0\x01\0\0\x031.2\0\x01", b"\x72\x03DM/1.1\0\0\0\x01"),
         ),
-        ("OPAQUE with its NUL", PROLOGUE, b"\x72\xC3\x07DM/1.2\0\x01", Form::WbxmlOpaque, b"\x72\xC3\x07DM/1.1\0\x01"),
-        ("two inline strings", PROLOGUE, b"\x72\x03DM/\0\x031.2\0\x01", Form::WbxmlMixed, b"\x72\x03DM/1.1\0\x01"),
-        ("entity", PROLOGUE, b"\x72\x03DM/1\0\x02\x2E\x032\0\x01", Form::WbxmlMixed, b"\x72\x03DM/1.1\0\x01"),
-        ("table to its end, without NUL", TABLE, b"\x72\x83\x08\x83\x0D\x01", Form::WbxmlMixed, b"\x72\x03DM/1.1\0\x01"),
-        ("empty string and the rest", PROLOGUE, b"\x72\x03\0\xC3\x06DM/1.2\x01", Form::WbxmlMixed, b"\x72\x03DM/1.1\0\x01"),
+        (Form::Literal, ("STR_I", PROLOGUE, b"\x72\x03DM/1.2\0\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlTable, ("STR_T", TABLE, b"\x72\x83\x00\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlTable, ("STR_T with a padded index", TABLE, b"\x72\x83\x80\x80\x00\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlOpaque, ("OPAQUE", PROLOGUE, b"\x72\xC3\x06DM/1.2\x01", b"\x72\xC3\x06DM/1.1\x01")),
         (
-            "switches and an instruction around",
-            PROLOGUE,
-            b"\x72\0\0\x43\x05\x01\x03DM/1.2\0\0\0\x01",
+            Form::WbxmlOpaque,
+            ("OPAQUE with a padded length", PROLOGUE, b"\x72\xC3\x80\x06DM/1.2\x01", b"\x72\xC3\x80\x06DM/1.1\x01"),
+        ),
+        (Form::WbxmlOpaque, ("OPAQUE with its NUL", PROLOGUE, b"\x72\xC3\x07DM/1.2\0\x01", b"\x72\xC3\x07DM/1.1\0\x01")),
+        (Form::WbxmlMixed, ("two inline strings", PROLOGUE, b"\x72\x03DM/\0\x031.2\0\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlMixed, ("entity", PROLOGUE, b"\x72\x03DM/1\0\x02\x2E\x032\0\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlMixed, ("table to its end, without NUL", TABLE, b"\x72\x83\x08\x83\x0D\x01", b"\x72\x03DM/1.1\0\x01")),
+        (Form::WbxmlMixed, ("empty string and the rest", PROLOGUE, b"\x72\x03\0\xC3\x06DM/1.2\x01", b"\x72\x03DM/1.1\0\x01")),
+        (
             Form::Literal,
-            b"\x72\0\0\x43\x05\x01\x03DM/1.1\0\0\0\x01",
+            (
+                "switches and an instruction around",
+                PROLOGUE,
+                b"\x72\0\0\x43\x05\x01\x03DM/1.2\0\0\0\x01",
+                b"\x72\0\0\x43\x05\x01\x03DM/1.1\0\0\0\x01",
+            ),
         ),
     ];
-    for (what, prologue, before, form, after) in cases {
+    for (form, (what, prologue, before, after)) in cases {
         let raw = with_proto(prologue, before);
         let index = indexed(&raw);
         assert_eq!(&*index.text(&raw, index.ver_proto), "DM/1.2", "{what}");
         assert_eq!(index.ver_proto.form, form, "{what}");
         let mut edits = Edits::new();
-        assert!(edits.replace(index.ver_proto.place, value(&raw, index.ver_proto, "DM/1.1")));
+        assert!(edits.replace(index.ver_proto.place, value(&raw, &prologue_of(&index), index.ver_proto, "DM/1.1")));
         let edited = edits.apply(&raw.clone().into());
         assert_eq!(edited, with_proto(prologue, after), "{what}");
         let index = indexed(&edited);
@@ -149,7 +156,7 @@ fn every_form_of_a_value_is_read_and_replaced() {
 #[test]
 fn a_value_goes_into_an_element_without_one() {
     let table: &[u8] = b"\x02\xA4\x01\x6A\x08VerProto\x6D\x6C";
-    let cases: [(&str, &[u8], &[u8], &[u8]); 4] = [
+    let cases: [Case; 4] = [
         ("token without content", PROLOGUE, b"\x32", b"\x72\x03DM/1.2\0\x01"),
         ("opened and closed", PROLOGUE, b"\x72\x01", b"\x72\x03DM/1.2\0\x01"),
         ("empty string", PROLOGUE, b"\x72\x03\0\x01", b"\x72\x03DM/1.2\0\x01"),
@@ -160,7 +167,7 @@ fn a_value_goes_into_an_element_without_one() {
         let index = indexed(&raw);
         assert_eq!(&*index.text(&raw, index.ver_proto), "", "{what}");
         let mut edits = Edits::new();
-        assert!(edits.replace(index.ver_proto.place, value(&raw, index.ver_proto, "DM/1.2")));
+        assert!(edits.replace(index.ver_proto.place, value(&raw, &prologue_of(&index), index.ver_proto, "DM/1.2")));
         assert_eq!(edits.apply(&raw.into()), with_proto(prologue, after), "{what}");
     }
 }
@@ -196,9 +203,9 @@ fn what_stands_before_the_root_is_read() {
     for (what, start, charset) in cases {
         let raw = message(&start, &[DTD, PROTO, IDS, TARGET, SOURCE], &[BODY]);
         let index = scan_as(Encoding::Wbxml, &raw);
-        assert_eq!(index.ok().map(|index| prologue(&index).charset), charset, "{what}");
+        assert_eq!(index.ok().map(|index| prologue_of(&index).charset), charset, "{what}");
         let Ok(index) = index else { continue };
-        let PublicId::Text { fpi } = prologue(&index).public_id else { panic!("{what}: not textual") };
+        let PublicId::Text { fpi } = prologue_of(&index).public_id else { panic!("{what}: not textual") };
         assert_eq!(fpi.of(&raw), bare, "{what}");
         assert_eq!(index.editable(), charset != Some(4), "{what}");
     }
@@ -215,7 +222,7 @@ fn the_root_of_nokia_has_its_name_space_in_an_attribute() {
     let start: &[u8] = b"\x02\xA4\x01\x6A\x00\xED\x04\x00\x03SYNCML:SYNCML1.2\0\x01\x6C";
     let raw = message(start, &[DTD, PROTO, IDS, TARGET, SOURCE], &[BODY]);
     let index = indexed(&raw);
-    assert_eq!(prologue(&index).xmlns.map(|field| field.text.of(&raw)), Some(b"SYNCML:SYNCML1.2".as_slice()));
+    assert_eq!(prologue_of(&index).xmlns.map(|field| field.text.of(&raw)), Some(b"SYNCML:SYNCML1.2".as_slice()));
     let down = bridged(&raw, Version::DM_1_2, Version::DM_1_1, Own::default());
     let other: &[u8] = b"\x02\x9F\x53\x6A\x00\xED\x04\x00\x03SYNCML:SYNCML1.1\0\x01\x6C";
     assert!(down.starts_with(other));
@@ -240,7 +247,7 @@ fn an_attribute_named_by_the_table_is_read() {
         let start = [&start[..start.len() - 2], root, b"\x6C"].concat();
         let raw = message(&start, &[DTD, PROTO, IDS, TARGET, SOURCE], &[BODY]);
         let index = indexed(&raw);
-        assert_eq!(prologue(&index).xmlns.map(|field| field.text.of(&raw)), xmlns);
+        assert_eq!(prologue_of(&index).xmlns.map(|field| field.text.of(&raw)), xmlns);
     }
 }
 
@@ -277,7 +284,7 @@ fn an_identifier_of_another_length_leaves_every_reference_alone() {
     let edits = bridge(&raw, &indexed(&raw), &crossing).unwrap().edits;
     let after = edits.apply(&raw.into());
     let index = indexed(&after);
-    let PublicId::Text { fpi } = prologue(&index).public_id else { panic!("not textual") };
+    let PublicId::Text { fpi } = prologue_of(&index).public_id else { panic!("not textual") };
     assert_eq!(fpi.of(&after), to.fpi.as_bytes());
     assert_eq!((&*index.text(&after, index.source), &*index.text(&after, index.ver_proto)), ("IMEI:1", "DM/1.3"));
     assert_eq!(check(&after, &index), Ok(()));
@@ -523,12 +530,13 @@ proptest! {
 
 /// Everything that reads or edits a message.
 fn exercise(raw: &[u8]) {
+    let _ = (listing(raw), dump(raw));
     let Ok(index) = scan_as(Encoding::Wbxml, raw) else { return };
     let fields: [Field; 6] = [index.ver_dtd, index.ver_proto, index.session_id, index.msg_id, index.target, index.source];
     for field in fields {
         assert!(index.text(raw, field).len() <= 4 * raw.len() * raw.len().max(16));
         let mut edits = Edits::new();
-        assert!(edits.replace(field.place, value(raw, field, "DM/1.3")));
+        assert!(edits.replace(field.place, value(raw, &prologue_of(&index), field, "DM/1.3")));
         let edited = edits.apply(&Bytes::copy_from_slice(raw));
         let again = indexed(&edited);
         let place = |index: &HeaderIndex| {

@@ -1,6 +1,6 @@
-//! The characters of values that are written in several pieces.
+//! Values that are written in several pieces.
 
-use super::tokens::{Kind, Token, Tokens};
+use super::tokens::{Any, Kind, Token, Tokens};
 use crate::syncml::header::Span;
 
 /// The bytes of all pieces in a span, one after the other, without NULs at the end. It stops where
@@ -18,4 +18,16 @@ pub(super) fn pieces(raw: &[u8], table: Span, span: Span) -> Vec<u8> {
         out.pop();
     }
     out
+}
+
+/// The code page that the last switch between the pieces goes to.
+pub(super) fn last_switch(raw: &[u8], table: Span, span: Span) -> Option<u8> {
+    let mut tokens = Tokens::at(raw.get(..span.range().end).unwrap_or_default(), span.range().start, table, 0);
+    let mut page = None;
+    while let Ok(Some(any)) = tokens.any() {
+        if let Any::Switch(_) = any {
+            page = Some(tokens.page());
+        }
+    }
+    page
 }

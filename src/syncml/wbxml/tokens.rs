@@ -5,7 +5,7 @@ use memchr::memchr;
 
 use super::{
     head::Head,
-    token::{ATTRIBUTES, CODE, CONTENT, END, ENTITY, LITERAL, OPAQUE, PI, STR_I, STR_T, SWITCH_PAGE},
+    token::{ATTRIBUTES, CODE, CONTENT, CONTINUES, END, ENTITY, LITERAL, OPAQUE, PI, STR_I, STR_T, SWITCH_PAGE},
 };
 use crate::syncml::{
     element::Element,
@@ -28,6 +28,16 @@ pub(super) enum Token {
     End(u32),
     /// A piece of text.
     Piece(Piece),
+}
+
+/// Whatever stands in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Any {
+    Token(Token),
+    /// Another code page from here on.
+    Switch(Span),
+    /// A processing instruction, up to its end.
+    Instruction(Span),
 }
 
 /// A tag with its attributes.
@@ -71,6 +81,7 @@ pub(super) enum Kind {
 
 impl Piece {
     /// The piece as the whole value of an element.
+    #[inline(always)]
     pub(super) fn field(self, raw: &[u8]) -> Field {
         match self.kind {
             Kind::Inline => Field { place: self.text, text: self.text, form: Form::Literal },
@@ -105,14 +116,16 @@ pub(super) enum Part {
 }
 
 /// A reader of tokens.
+///
+/// Its parts are always inlined into the walk: a token handed over in memory costs as much again as
+/// reading it (`tests/bench/wbxml.rs`).
 #[derive(Clone, Debug)]
 pub(super) struct Tokens<'a> {
     raw: &'a [u8],
     at: usize,
     table: Span,
     page: u8,
-    /// How many more bytes of the string table may be looked up: a few bytes of body can refer to
-    /// the same long string again and again.
+    /// How many more bytes of the string table may be looked up.
     budget: usize,
 }
 
@@ -124,7 +137,7 @@ impl<'a> Tokens<'a> {
 
     /// From any byte at which a token begins.
     pub(super) fn at(raw: &'a [u8], at: usize, table: Span, page: u8) -> Self {
-        Self { raw, at, table, page, budget: lookup_budget(raw) }
+        Self { raw, at, table, page, budget: limits::LOOKUPS }
     }
 
     /// The message.
@@ -144,6 +157,7 @@ impl<'a> Tokens<'a> {
 
     /// Which element of SyncML a tag stands for. A literal name means the same as the token, in any
     /// code page, so that no message can hide an element by spelling it out.
+    #[inline(always)]
     pub(super) fn element(&self, tag: &Tag) -> Element {
         if tag.code != LITERAL {
             return Element::from_token(self.page, tag.code);
@@ -152,30 +166,41 @@ impl<'a> Tokens<'a> {
     }
 
     /// The next token; `None` behind the last byte.
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<Token>, Malformed> {
         let mut switches = 0;
         loop {
-            let start = self.at;
-            let Some(first) = self.raw.get(start).copied() else { return Ok(None) };
-            self.at += 1;
-            match first {
-                SWITCH_PAGE => {
-                    switches += 1;
-                    if switches > SWITCHES {
-                        return Err(Malformed::new(Problem::TooLarge, start));
-                    }
-                    self.page = self.byte()?;
-                }
-                END => return Ok(Some(Token::End(Span::at(start).start))),
-                PI => self.skip_attributes()?,
-                _ => {
-                    return match self.piece(first, start)? {
-                        Some(piece) => Ok(Some(Token::Piece(piece))),
-                        None => self.tag(first, start).map(|tag| Some(Token::Tag(tag))),
-                    };
-                }
+            match self.any()? {
+                None => return Ok(None),
+                Some(Any::Token(token)) => return Ok(Some(token)),
+                Some(Any::Instruction(_)) => {}
+                Some(Any::Switch(_)) if switches < SWITCHES => switches += 1,
+                Some(Any::Switch(span)) => return Err(Malformed { problem: Problem::TooLarge, at: span.start }),
             }
         }
+    }
+
+    /// The next token, page switch or processing instruction; `None` behind the last byte.
+    #[inline(always)]
+    pub(super) fn any(&mut self) -> Result<Option<Any>, Malformed> {
+        let start = self.at;
+        let Some(first) = self.raw.get(start).copied() else { return Ok(None) };
+        self.at += 1;
+        Ok(Some(match first {
+            SWITCH_PAGE => {
+                self.page = self.byte()?;
+                Any::Switch(Span::new(start..self.at))
+            }
+            END => Any::Token(Token::End(Span::at(start).start)),
+            PI => {
+                self.skip_attributes()?;
+                Any::Instruction(Span::new(start..self.at))
+            }
+            _ => match self.piece(first, start)? {
+                Some(piece) => Any::Token(Token::Piece(piece)),
+                None => Any::Token(Token::Tag(self.tag(first, start)?)),
+            },
+        }))
     }
 
     /// Nothing but processing instructions up to the last byte.
@@ -190,6 +215,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// The rest of a piece of text, if its first byte begins one.
+    #[inline(always)]
     fn piece(&mut self, first: u8, start: usize) -> Result<Option<Piece>, Malformed> {
         let (text, kind) = match first {
             STR_I => (self.string()?, Kind::Inline),
@@ -213,6 +239,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// The rest of a tag.
+    #[inline(always)]
     fn tag(&mut self, first: u8, start: usize) -> Result<Tag, Malformed> {
         let code = first & CODE;
         let name = if code == LITERAL {
@@ -267,16 +294,19 @@ impl<'a> Tokens<'a> {
         })
     }
 
+    #[inline(always)]
     fn byte(&mut self) -> Result<u8, Malformed> {
         let byte = self.raw.get(self.at).copied().ok_or(Malformed::new(Problem::Truncated, self.at))?;
         self.at += 1;
         Ok(byte)
     }
 
+    #[inline(always)]
     fn integer(&mut self) -> Result<u32, Malformed> {
         integer(self.raw, &mut self.at)
     }
 
+    #[inline(always)]
     fn bytes(&mut self, len: usize) -> Result<Span, Malformed> {
         let end = self.at.checked_add(len).filter(|end| *end <= self.raw.len());
         let end = end.ok_or(Malformed::new(Problem::Truncated, self.raw.len()))?;
@@ -286,6 +316,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Characters up to their NUL.
+    #[inline(always)]
     fn string(&mut self) -> Result<Span, Malformed> {
         let rest = self.raw.get(self.at..).unwrap_or_default();
         let len = memchr(0, rest).ok_or(Malformed::new(Problem::Truncated, self.raw.len()))?;
@@ -295,16 +326,12 @@ impl<'a> Tokens<'a> {
     }
 
     /// A string of the table: up to its NUL, or to the end of a table that lacks the last one.
+    #[inline(always)]
     fn lookup(&mut self, index: u32, at: usize) -> Result<Span, Malformed> {
         let found = in_table(self.raw, self.table, index).ok_or(Malformed::new(Problem::Reference, at))?;
         self.budget = self.budget.checked_sub(found.len() + 1).ok_or(Malformed::new(Problem::TooLarge, at))?;
         Ok(found)
     }
-}
-
-/// How many bytes of string table a message may have looked up.
-fn lookup_budget(raw: &[u8]) -> usize {
-    limits::HEADER + 16 * raw.len()
 }
 
 /// A string of the table: up to its NUL, or to the end of a table that lacks the last one.
@@ -319,14 +346,19 @@ pub(super) fn in_table(raw: &[u8], table: Span, index: u32) -> Option<Span> {
 /// in all but the last (WAP-192-WBXML, section 5.1). Padding with `80` is accepted.
 pub(super) fn integer(raw: &[u8], at: &mut usize) -> Result<u32, Malformed> {
     let start = *at;
+    // Most have one byte.
+    if let Some(byte @ ..CONTINUES) = raw.get(start) {
+        *at += 1;
+        return Ok(u32::from(*byte));
+    }
     let mut value: u32 = 0;
     for byte in raw.get(start..).unwrap_or_default().iter().take(INTEGER) {
         *at += 1;
         if value >> 25 != 0 {
             return Err(Malformed::new(Problem::TooLarge, start));
         }
-        value = value << 7 | u32::from(byte & 0x7F);
-        if byte & 0x80 == 0 {
+        value = value << 7 | u32::from(byte & !CONTINUES);
+        if byte & CONTINUES == 0 {
             return Ok(value);
         }
     }

@@ -3,10 +3,11 @@
 use super::{
     super::{
         element::Element,
-        header::{Field, Form, HeaderIndex, Prologue, PublicId},
+        header::{Field, Form, HeaderIndex, Prologue, PublicId, WbxmlPrologue},
         version::Forms,
         xml::xmlns_as,
     },
+    text::last_switch,
     token::{ATTRIBUTES, CONTENT, END, LITERAL, OPAQUE, STR_I, SWITCH_PAGE, US_ASCII, UTF_8},
 };
 
@@ -134,7 +135,7 @@ impl Writer {
 /// value back gives the bytes there were. Where the element is written as empty, `field.place` is its
 /// tag, and is opened.
 #[must_use]
-pub fn value(raw: &[u8], field: Field, text: &str) -> Vec<u8> {
+pub fn value(raw: &[u8], prologue: &WbxmlPrologue, field: Field, text: &str) -> Vec<u8> {
     let place = field.place.of(raw);
     let mut out = Vec::with_capacity(place.len() + text.len() + 3);
     match field.form {
@@ -158,7 +159,14 @@ pub fn value(raw: &[u8], field: Field, text: &str) -> Vec<u8> {
             out.push(OPAQUE);
             counted(&mut out, text.as_bytes());
         }
-        Form::Literal | Form::XmlMixed | Form::WbxmlTable | Form::WbxmlMixed => string(&mut out, text),
+        Form::WbxmlMixed => {
+            string(&mut out, text);
+            // What follows is read in the code page that it was read in.
+            if let Some(page) = last_switch(raw, prologue.string_table, field.place) {
+                out.extend_from_slice(&[SWITCH_PAGE, page]);
+            }
+        }
+        Form::Literal | Form::XmlMixed | Form::WbxmlTable => string(&mut out, text),
     }
     out
 }
