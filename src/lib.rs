@@ -5,6 +5,7 @@ pub mod config;
 pub mod decisions;
 pub mod policy;
 pub mod proxy;
+pub mod reference;
 pub mod server;
 pub mod syncml;
 pub mod telemetry;

@@ -1,0 +1,73 @@
+//! HTTP as a device speaks it.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::syncml::header::Encoding;
+
+/// Connections to servers.
+#[derive(Clone, Debug)]
+pub(super) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+/// What came back.
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Http {
+    /// With the authorities that servers' certificates may come from.
+    pub(super) fn new(roots: RootCertStore) -> Self {
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+        Self(Client::builder(TokioExecutor::new()).set_host(false).build(connector))
+    }
+
+    /// Sends a message. With `through`, the connection goes there, whatever the address says.
+    pub(super) async fn post(
+        &self,
+        url: &Uri,
+        through: Option<SocketAddr>,
+        encoding: Encoding,
+        body: Vec<u8>,
+    ) -> Result<Response, String> {
+        let host = url.authority().ok_or("the address has no host")?.as_str();
+        let mut parts = url.clone().into_parts();
+        if let Some(address) = through {
+            parts.authority = address.to_string().parse().ok();
+        }
+        let kind = format!("application/vnd.syncml.dm+{}", encoding.name());
+        let request = Request::post(Uri::from_parts(parts).map_err(|error| error.to_string())?)
+            .header(header::HOST, host)
+            .header(header::CONTENT_TYPE, &kind)
+            .header(header::ACCEPT, &kind)
+            .header(header::USER_AGENT, concat!("protover-device/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(body.into()))
+            .map_err(|error| error.to_string())?;
+        let response = self.0.request(request).await.map_err(|error| chain(&error))?;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| chain(&error))?.to_bytes();
+        Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+    }
+}
+
+/// An error and what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,378 @@
+//! The device: a DM client with a few accounts.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use http::Uri;
+use rustls::RootCertStore;
+
+use super::{
+    auth::{self, Credentials},
+    client::Http,
+    document::{Document, Header, Node},
+};
+use crate::syncml::{alert::StartedBy, header::Encoding, version::Version};
+
+/// How exactly a device looks at what it gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// Takes whatever can be read.
+    #[default]
+    Lenient,
+    /// As a Motorola phone: VerDTD, VerProto and xmlns exactly its own, a Status for the SyncHdr, and
+    /// nothing in the XML that its reader does not know.
+    Motorola,
+    /// As Windows 8.1: no white space between tags.
+    Windows,
+}
+
+/// Which version the device uses with a server: requirements Client-1 to Client-4.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    stored: BTreeMap<String, Version>,
+}
+
+impl Accounts {
+    /// Stores the version that a server recommended, or that its account came with.
+    pub fn store(&mut self, server: &str, version: Version) {
+        self.stored.insert(server.to_owned(), version);
+    }
+
+    /// The version for a session. `speaks` are the device's own. A notified version comes first
+    /// (Client-1), then the stored one (Client-4); when the device does not speak it, the highest below
+    /// it (Client-2), never one above (Client-3). `None` when it speaks no such version.
+    #[must_use]
+    pub fn select(&self, server: &str, speaks: &[Version], notified: Option<Version>) -> Option<Version> {
+        let limit = notified.or_else(|| self.stored.get(server).copied());
+        let allowed = speaks.iter().copied().filter(|version| limit.is_none_or(|limit| *version <= limit));
+        allowed.reduce(|highest, version| if version > highest { version } else { highest })
+    }
+}
+
+/// A device, and the account it uses for a session.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Source/LocURI.
+    pub id: String,
+    /// The version it speaks.
+    pub version: Version,
+    /// The encoding it speaks.
+    pub encoding: Encoding,
+    /// What it takes.
+    pub strictness: Strictness,
+    /// Who it is, when a server asks.
+    pub credentials: Option<Credentials>,
+    /// Who started the session.
+    pub started_by: StartedBy,
+    /// SessionID.
+    pub session: String,
+    /// MaxMsgSize to tell.
+    pub max_msg_size: Option<u32>,
+    /// Its management tree.
+    pub tree: BTreeMap<String, String>,
+    pub(super) http: Http,
+}
+
+/// A message that was sent, and what came back.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// The message.
+    pub sent: Vec<u8>,
+    /// The HTTP status of the answer.
+    pub http_status: u16,
+    /// The answer.
+    pub got: Vec<u8>,
+    /// The version that the answer declares.
+    pub version: Option<String>,
+    /// `DM-Recommended-Version` of the answer.
+    pub recommended: Option<Version>,
+    /// The Items in the Status of the SyncHdr.
+    pub items: Vec<String>,
+}
+
+/// A server's command that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// The command.
+    pub name: String,
+    /// Its Target.
+    pub target: String,
+}
+
+/// The error that ended a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The status of the SyncHdr.
+    pub status: String,
+    /// The Items with it.
+    pub items: Vec<String>,
+}
+
+/// How a session went.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Every message.
+    pub exchanges: Vec<Exchange>,
+    /// Every command that was carried out.
+    pub carried_out: Vec<Carried>,
+    /// The server refused.
+    pub refused: Option<Refused>,
+    /// The device gave up, and why.
+    pub gave_up: Option<String>,
+}
+
+impl Outcome {
+    /// Whether the session came to its regular end.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.refused.is_none() && self.gave_up.is_none()
+    }
+
+    /// The version that was recommended last.
+    #[must_use]
+    pub fn recommended(&self) -> Option<Version> {
+        self.exchanges.iter().rev().find_map(|exchange| exchange.recommended)
+    }
+}
+
+/// No session of the reference servers is longer.
+const MESSAGES: u32 = 20;
+
+impl Device {
+    /// A lenient device in XML, without credentials.
+    #[must_use]
+    pub fn new(id: &str, version: Version) -> Self {
+        let tree =
+            [("./DevInfo/DevId", id), ("./DevInfo/Man", "protover"), ("./DevInfo/Mod", "reference"), ("./DevInfo/Lang", "en")];
+        let mut tree: BTreeMap<String, String> =
+            tree.into_iter().map(|(uri, value)| (uri.to_owned(), value.to_owned())).collect();
+        tree.insert("./DevInfo/DmV".to_owned(), version.number());
+        Self {
+            id: id.to_owned(),
+            version,
+            encoding: Encoding::Xml,
+            strictness: Strictness::Lenient,
+            credentials: None,
+            started_by: StartedBy::Client,
+            session: "1".to_owned(),
+            max_msg_size: None,
+            tree,
+            http: Http::new(RootCertStore::empty()),
+        }
+    }
+
+    /// The same, believing certificates of these authorities.
+    #[must_use]
+    pub fn with_roots(mut self, roots: RootCertStore) -> Self {
+        self.http = Http::new(roots);
+        self
+    }
+
+    /// Runs one session with a server. With `through`, connections go there, whatever the address says.
+    pub async fn run(&mut self, url: &Uri, through: Option<SocketAddr>) -> Outcome {
+        let mut outcome = Outcome::default();
+        if let Err(why) = self.session(url, through, &mut outcome).await {
+            outcome.gave_up = Some(why);
+        }
+        outcome
+    }
+
+    async fn session(&mut self, url: &Uri, through: Option<SocketAddr>, outcome: &mut Outcome) -> Result<(), String> {
+        let target = url.to_string();
+        let (mut address, mut cred, mut tried) = (url.clone(), None, false);
+        let mut commands = self.package_1();
+        for message in 1..=MESSAGES {
+            let header = Header {
+                session: &self.session,
+                message,
+                target: &target,
+                source: &self.id,
+                cred: cred.as_ref(),
+                max_msg_size: self.max_msg_size.filter(|_| message == 1),
+                ..Header::default()
+            };
+            let sent = Document::new(self.version, &header, commands.clone()).write(self.encoding);
+            let response = self.http.post(&address, through, self.encoding, sent.clone()).await?;
+            let recommended =
+                response.headers.get("dm-recommended-version").and_then(|value| Version::parse(value.to_str().ok()?));
+            outcome.exchanges.push(Exchange {
+                sent,
+                http_status: response.status,
+                got: response.body.to_vec(),
+                version: None,
+                recommended,
+                items: Vec::new(),
+            });
+            if response.status != 200 {
+                return Err(format!("HTTP {}", response.status));
+            }
+            let answer = Document::read(self.encoding, &response.body)?;
+            let status = header_status(&answer, message);
+            if let Some(exchange) = outcome.exchanges.last_mut() {
+                exchange.version = Some(answer.field(&["VerProto"]).to_owned());
+                exchange.items = status.map(items).unwrap_or_default();
+            }
+            self.inspect(&answer, status)?;
+            let resp_uri = answer.field(&["RespURI"]);
+            if !resp_uri.is_empty() {
+                address = resp_uri.parse().map_err(|_| "RespURI is no address")?;
+            }
+            if let Some(status) = status {
+                match status.text_at(&["Data"]) {
+                    "200" | "212" => {}
+                    "401" | "407" if !tried && status.child("Chal").is_some() => {
+                        tried = true;
+                        let asked = status.child("Chal").and_then(auth::asked);
+                        let (Some(credentials), Some((auth, nonce))) = (&self.credentials, asked) else {
+                            outcome.refused = Some(refused(status));
+                            return Ok(());
+                        };
+                        cred = Some(credentials.cred(auth, &nonce));
+                        commands = self.package_1();
+                        continue;
+                    }
+                    // Real phones stop here, and so does this one.
+                    _ => {
+                        outcome.refused = Some(refused(status));
+                        return Ok(());
+                    }
+                }
+            }
+            match self.follow(&answer, outcome) {
+                Some(answers) => commands = answers,
+                None => return Ok(()),
+            }
+        }
+        Err("the session does not end".to_owned())
+    }
+
+    /// DevInfo, and who started the session (OMA-TS-DM_Protocol-V1_2_1, section 8.3).
+    fn package_1(&self) -> Vec<Node> {
+        let code = match self.started_by {
+            StartedBy::Server => "1200",
+            StartedBy::Client => "1201",
+        };
+        let mut replace = vec![Node::leaf("CmdID", "2")];
+        replace.extend(
+            self.tree
+                .iter()
+                .filter(|(uri, _)| uri.starts_with("./DevInfo/"))
+                .map(|(uri, value)| Node::new("Item", vec![Node::location("Source", uri), Node::leaf("Data", value)])),
+        );
+        vec![Node::new("Alert", vec![Node::leaf("CmdID", "1"), Node::leaf("Data", code)]), Node::new("Replace", replace)]
+    }
+
+    /// Looks at an answer as strictly as the device is.
+    fn inspect(&self, answer: &Document, status: Option<&Node>) -> Result<(), String> {
+        let own = Document::new(self.version, &Header::default(), Vec::new());
+        let quirks = answer.quirks;
+        let complaints: Vec<(bool, &str)> = match self.strictness {
+            Strictness::Lenient => Vec::new(),
+            Strictness::Windows => vec![(quirks.space, "white space between tags")],
+            Strictness::Motorola => {
+                const KNOWN: [&str; 11] =
+                    ["VerDTD", "VerProto", "SessionID", "MsgID", "Target", "Source", "RespURI", "NoResp", "Cred", "Meta", "Chal"];
+                let strange =
+                    answer.header().is_some_and(|header| header.children.iter().any(|child| !KNOWN.contains(&&*child.name)));
+                vec![
+                    (answer.field(&["VerDTD"]) != own.field(&["VerDTD"]), "VerDTD is not mine"),
+                    (answer.field(&["VerProto"]) != own.field(&["VerProto"]), "VerProto is not mine"),
+                    (self.encoding == Encoding::Xml && answer.xmlns != own.xmlns, "xmlns is not mine"),
+                    (self.encoding == Encoding::Wbxml && answer.public_id != own.public_id, "the public identifier is not mine"),
+                    (answer.field(&["SessionID"]) != self.session, "SessionID is not mine"),
+                    (answer.field(&["Target", "LocURI"]) != self.id, "I am not the Target"),
+                    (status.is_none(), "no Status for the SyncHdr"),
+                    (quirks.mark, "a byte-order mark"),
+                    (quirks.prefix, "element prefixes"),
+                    (quirks.references, "references in VerProto"),
+                    (strange, "unknown elements in SyncHdr"),
+                ]
+            }
+        };
+        match complaints.into_iter().find(|(wrong, _)| *wrong) {
+            Some((_, what)) => Err(what.to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// Carries out the server's commands; gives the answers to them, or `None` when there are none.
+    fn follow(&mut self, answer: &Document, outcome: &mut Outcome) -> Option<Vec<Node>> {
+        let msg_ref = answer.field(&["MsgID"]).to_owned();
+        let status = |id: usize, reference: &str, name: &str, data: &str| {
+            Node::new(
+                "Status",
+                vec![
+                    Node::leaf("CmdID", id.to_string()),
+                    Node::leaf("MsgRef", msg_ref.clone()),
+                    Node::leaf("CmdRef", reference),
+                    Node::leaf("Cmd", name),
+                    Node::leaf("Data", data),
+                ],
+            )
+        };
+        let mut answers = vec![status(1, "0", "SyncHdr", "200")];
+        let mut any = false;
+        for command in answer.commands() {
+            let name = command.name.as_str();
+            if matches!(name, "Status" | "Results" | "Final") {
+                continue;
+            }
+            any = true;
+            let reference = command.text_at(&["CmdID"]);
+            let mut results = Vec::new();
+            let mut code = if matches!(name, "Get" | "Replace" | "Add" | "Delete" | "Exec" | "Alert") { "200" } else { "406" };
+            for item in command.all("Item") {
+                let target = item.text_at(&["Target", "LocURI"]);
+                match name {
+                    "Get" => match self.tree.get(target) {
+                        Some(value) => {
+                            results.push(Node::new(
+                                "Item",
+                                vec![Node::location("Source", target), Node::leaf("Data", value.clone())],
+                            ));
+                        }
+                        None => code = "404",
+                    },
+                    "Replace" | "Add" => {
+                        self.tree.insert(target.to_owned(), item.text_at(&["Data"]).to_owned());
+                    }
+                    "Delete" => {
+                        self.tree.remove(target);
+                    }
+                    _ => {}
+                }
+                if code == "200" {
+                    outcome.carried_out.push(Carried { name: name.to_owned(), target: target.to_owned() });
+                }
+            }
+            answers.push(status(answers.len() + 1, reference, name, code));
+            if !results.is_empty() {
+                let mut children = vec![
+                    Node::leaf("CmdID", (answers.len() + 1).to_string()),
+                    Node::leaf("MsgRef", msg_ref.clone()),
+                    Node::leaf("CmdRef", reference),
+                ];
+                children.extend(results);
+                answers.push(Node::new("Results", children));
+            }
+        }
+        any.then_some(answers)
+    }
+}
+
+/// The Status that answers the SyncHdr of a message.
+fn header_status(answer: &Document, message: u32) -> Option<&Node> {
+    answer.commands().iter().find(|command| {
+        command.name == "Status"
+            && command.text_at(&["CmdRef"]) == "0"
+            && command.text_at(&["Cmd"]) == "SyncHdr"
+            && command.text_at(&["MsgRef"]) == message.to_string()
+    })
+}
+
+fn items(status: &Node) -> Vec<String> {
+    status.all("Item").map(|item| item.text_at(&["Data"]).to_owned()).collect()
+}
+
+fn refused(status: &Node) -> Refused {
+    Refused { status: status.text_at(&["Data"]).to_owned(), items: items(status) }
+}
