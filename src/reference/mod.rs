@@ -6,7 +6,7 @@
 mod auth;
 mod client;
 mod device;
-mod document;
+pub mod document;
 mod server;
 mod wbxml;
 mod xml;
