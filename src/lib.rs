@@ -2,7 +2,6 @@
 
 pub mod cli;
 pub mod config;
-pub mod config;
 pub mod decisions;
 pub mod policy;
 pub mod proxy;

@@ -49,7 +49,10 @@ impl Serve {
     async fn serve(&self, policies: Policies, log: Log) -> Result<(), Failure> {
         let failed = |error: std::io::Error| Failure::Failed(error.to_string());
         let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
-        let mut ends = Ends { terminate: signal(SignalKind::terminate()).map_err(failed)?, interrupt: signal(SignalKind::interrupt()).map_err(failed)? };
+        let mut ends = Ends {
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+        };
         let sites = policies.sites.len();
         let mut proxy = Proxy::start(policies, log).await.map_err(failed)?;
         for (name, address) in proxy.addresses() {

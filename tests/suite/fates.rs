@@ -71,7 +71,12 @@ async fn every_request_of_every_fate_at_once_has_exactly_one_line() {
     let rig = Rig::start(limits, &sites).await;
 
     let (old, new) = (message("1.1", "DM/1.1"), message("1.2", "DM/1.2"));
-    let fate = |verdict, reason, host: &str, body: &str, client| Fate { verdict, reason, raw: to(host, &post("", body.as_bytes())), client };
+    let fate = |verdict, reason, host: &str, body: &str, client| Fate {
+        verdict,
+        reason,
+        raw: to(host, &post("", body.as_bytes())),
+        client,
+    };
     let alert = numbered("1.2", "DM/1.2", 1, "<Alert><CmdID>1</CmdID><Data>1226</Data></Alert>");
     let waits = Client::Waits;
     let fates = [
@@ -92,9 +97,19 @@ async fn every_request_of_every_fate_at_once_has_exactly_one_line() {
         fate("abandon", "client-gone", "old", &old, Client::CutsOff(20)),
         fate("abandon", "client-gone", "silent", &old, Client::Leaves(100)),
         fate("abandon", "client-gone", "both", &old, Client::CutsOff(old.len() + 10)),
-        Fate { verdict: "refuse", reason: "bad-request", raw: b"POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_vec(), client: waits },
+        Fate {
+            verdict: "refuse",
+            reason: "bad-request",
+            raw: b"POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_vec(),
+            client: waits,
+        },
         Fate { verdict: "fail", reason: "bad-http", raw: b"nonsense\r\n\r\n".to_vec(), client: waits },
-        Fate { verdict: "fail", reason: "connection-too-slow", raw: b"POST / HTTP/1.1\r\nHost".to_vec(), client: Client::Stalls(0) },
+        Fate {
+            verdict: "fail",
+            reason: "connection-too-slow",
+            raw: b"POST / HTTP/1.1\r\nHost".to_vec(),
+            client: Client::Stalls(0),
+        },
     ];
 
     let address = rig.address();

@@ -226,7 +226,8 @@ async fn a_second_sigterm_stops_at_once_and_no_line_is_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_imei_or_a_credential_reaches_no_log_at_any_level() {
     const SECRETS: [&str; 4] = ["493005100592800", "Zm9vOmJhcg==", "c2VjcmV0LW5vbmNl", "hunter2"];
-    let cred = "<Cred><Meta><Type xmlns=\"syncml:metinf\">syncml:auth-basic</Type></Meta><Data>Zm9vOmJhcg==</Data></Cred></SyncHdr>";
+    let cred =
+        "<Cred><Meta><Type xmlns=\"syncml:metinf\">syncml:auth-basic</Type></Meta><Data>Zm9vOmJhcg==</Data></Cred></SyncHdr>";
     let chal = "<Chal><Meta><NextNonce xmlns=\"syncml:metinf\">c2VjcmV0LW5vbmNl</NextNonce></Meta></Chal>";
     for device in ["hash", "omit"] {
         let upstream = Upstream::start(move |seen| {
@@ -253,7 +254,10 @@ async fn an_imei_or_a_credential_reaches_no_log_at_any_level() {
         ];
         for body in all {
             let mut stream = TcpStream::connect(served.address).await.unwrap();
-            stream.write_all(&post("Authorization: Basic hunter2\r\nCookie: IMEI=493005100592800\r\n", body.as_bytes())).await.unwrap();
+            stream
+                .write_all(&post("Authorization: Basic hunter2\r\nCookie: IMEI=493005100592800\r\n", body.as_bytes()))
+                .await
+                .unwrap();
             assert!(Answer::read(&mut stream).await.status >= 200);
         }
         served.signal("TERM");

@@ -66,7 +66,7 @@ pub(super) fn rule(read: &Read, at: usize, found: &mut Vec<Diagnostic>) {
 
 /// Whether an earlier rule takes everything of one version (`None`: of any, and what is no message)
 /// that meets other conditions. False when in doubt.
-fn covers(earlier: &Rule, when: &When, version: Option<Version>) -> bool {
+pub(in crate::policy) fn covers(earlier: &Rule, when: &When, version: Option<Version>) -> bool {
     let When { version: versions, device, user_agent, encoding, client_certificate, path, started_by, share } = &earlier.when;
     let by_version = match (versions, version) {
         (None, _) => true,
