@@ -6,6 +6,7 @@ mod fates;
 mod http;
 mod inspect;
 mod life;
+mod policies;
 mod rig;
 mod telemetry;
 mod verdicts;

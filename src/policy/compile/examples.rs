@@ -36,7 +36,8 @@ fn variants(text: &str) -> Vec<String> {
             continue;
         };
         // A table, and keys that stand together with nothing in front but a sentence, belong together.
-        let alone = !code.starts_with("[[") && !(at > 0 && lines[at - 1].starts_with("# ") && example(lines[at - 1]).is_none());
+        let after_sentence = at > 0 && lines[at - 1].starts_with("# ") && example(lines[at - 1]).is_none();
+        let alone = !(code.starts_with("[[") || after_sentence);
         let mut end = at + 1;
         while !alone && end < lines.len() && example(lines[end]).is_some_and(|next| !next.starts_with("[[")) {
             end += 1;
