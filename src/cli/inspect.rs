@@ -62,13 +62,19 @@ impl NotShown {
     }
 }
 
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+/// The bytes of a file; `-` is standard input.
+pub(super) fn read(file: &Path) -> io::Result<Vec<u8>> {
     if file != Path::new("-") {
         return fs::read(file);
     }
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// A message for people to read, when all of it can be shown.
+pub(super) fn shown(bytes: &[u8]) -> Option<String> {
+    inspect(bytes, false).ok()
 }
 
 /// Says what is in a message, whatever it is encoded in. `raw` shows the tokens of WBXML.

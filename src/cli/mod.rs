@@ -2,14 +2,16 @@
 //! line and a line in [`commands!`].
 
 mod certs;
+mod check;
 mod completions;
+mod explain;
 mod inspect;
 mod man;
 mod report;
 mod serve;
 mod table;
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +29,8 @@ macro_rules! commands {
 }
 
 commands! {
+    Check(check::Check),
+    Explain(explain::Explain),
     Inspect(inspect::Inspect),
     Serve(serve::Serve),
     Report(report::Report),
@@ -73,6 +77,11 @@ impl Failure {
     pub fn doing(what: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
         Self::Failed(format!("{what}: {error}"))
     }
+}
+
+/// Whether to write to stderr in colour.
+fn colour() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no failure.

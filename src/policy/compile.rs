@@ -18,6 +18,8 @@ mod value;
 mod version;
 
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod tests;
 
 pub(super) use site::Read;

@@ -253,3 +253,6 @@ impl Case<'_> {
         Decision { server, status, requirement, recommended: self.recommended, ..ruling(Verdict::Refuse, reason) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,6 +159,17 @@ impl<'d> Value<'d> {
         self.file.report(code, self.span(), title, label, Some(help).filter(|help| !help.is_empty()));
     }
 
+    /// Reports without showing the value: what is printed may end up in a ticket.
+    pub(super) fn report_hidden(&self, code: Code, title: &str, label: &str, help: &str) {
+        let Source { name, text } = &*self.file.source;
+        let Range { start, end } = self.span();
+        let parts = (text.get(..start), text.get(start..end), text.get(end..));
+        let (Some(before), Some(hidden), Some(after)) = parts else { return };
+        let text = format!("{before}{}{after}", "*".repeat(hidden.len()));
+        let source = Arc::new(Source { name: name.clone(), text });
+        self.file.add(Diagnostic::new(code, title).at(&source, start..end, label).help(help));
+    }
+
     pub(super) fn wrong_type(&self, expected: &str, help: &str) {
         let is = match self.value.get_ref() {
             DeValue::String(_) => "a string",

@@ -10,6 +10,9 @@ use super::{
 
 mod cover;
 
+#[cfg(test)]
+pub(super) use cover::covers;
+
 /// What only shows with all sites side by side.
 pub(super) fn across(sites: &[Read], settings: Option<&Settings>) -> Vec<Diagnostic> {
     let mut found = Vec::new();

@@ -9,6 +9,7 @@ pub mod decision;
 pub mod diagnostic;
 pub mod explain;
 pub mod facts;
+pub mod glob;
 pub mod reason;
 pub mod site;
 

@@ -60,3 +60,58 @@ fn is_prefix(prefix: &str, path: &str) -> bool {
     }
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::policy::{Source, compile};
+
+    #[test]
+    fn the_host_is_found_first_and_then_the_longest_path() {
+        let site = |name: &str, host: &str, path: &str| Source {
+            name: format!("{name}.toml"),
+            text: format!(
+                "[site]\nname = \"{name}\"\nhosts = [\"{host}\"]\npath = \"{path}\"\n[[server]]\nname = \"s\"\nurl = \"http://a\"\nspeaks = [\"1.2\"]\n"
+            ),
+        };
+        let process = "[[listener]]\nname = \"d\"\naddress = \"127.0.0.1:0\"\n".to_owned();
+        let policies = compile(&[
+            Source { name: "proxy.toml".into(), text: process },
+            site("any", "*", "/"),
+            site("exact", "dm.a.example", "/"),
+            site("exact-dm", "dm.a.example", "/dm"),
+            site("exact-dm-x", "dm.a.example", "/dm/x/"),
+            site("below", "*.example", "/"),
+            site("below-a", "*.a.example", "/only"),
+            site("six", "[2001:db8::1]", "/"),
+            site("four", "192.0.2.1", "/"),
+        ]);
+        let policies = policies.policies.expect("valid");
+        for (host, path, expected) in [
+            ("dm.a.example", "/", "exact"),
+            ("DM.A.Example.:8080", "/", "exact"),
+            ("dm.a.example", "/dm", "exact-dm"),
+            ("dm.a.example", "/dm/", "exact-dm"),
+            ("dm.a.example", "/dmx", "exact"),
+            ("dm.a.example", "/dm/x", "exact-dm-x"),
+            ("dm.a.example", "/dm/x/y", "exact-dm-x"),
+            ("dm.a.example", "/dm/xy", "exact-dm"),
+            ("dm.a.example", "*", "exact"),
+            ("x.example", "/", "below"),
+            ("x.y.example", "/", "below"),
+            ("example", "/", "any"),
+            (".example", "/", "any"),
+            ("x.a.example", "/only/this", "below-a"),
+            // Its host names that site best, and that site does not have the path.
+            ("x.a.example", "/", "-"),
+            ("other", "/", "any"),
+            ("", "/", "any"),
+            ("[2001:DB8:0::1]:443", "/", "six"),
+            ("2001:db8::1", "/", "six"),
+            ("[2001:db8::2]", "/", "any"),
+            ("192.0.2.1:80", "/", "four"),
+        ] {
+            let found = policies.site(host, path).map_or("-", |site| &site.name);
+            assert_eq!(found, expected, "{host} {path}");
+        }
+    }
+}

@@ -2,9 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use wildmatch::WildMatch;
-
-use super::reason::Verdict;
+use super::{glob::Glob, reason::Verdict};
 use crate::syncml::{
     alert::StartedBy,
     header::Encoding,
@@ -187,15 +185,15 @@ pub struct When {
     /// The declared version is one of these (a comparison has been resolved over the table).
     pub version: Option<Vec<Version>>,
     /// Source/LocURI.
-    pub device: Option<WildMatch>,
+    pub device: Option<Glob>,
     /// `User-Agent`.
-    pub user_agent: Option<WildMatch>,
+    pub user_agent: Option<Glob>,
     /// The encoding of the body.
     pub encoding: Option<Encoding>,
     /// The subject of the client's certificate.
-    pub client_certificate: Option<WildMatch>,
+    pub client_certificate: Option<Glob>,
     /// The path of the request.
-    pub path: Option<WildMatch>,
+    pub path: Option<Glob>,
     /// Who started the session.
     pub started_by: Option<StartedBy>,
     /// The part of the devices, in hundredths of a per cent: 10 000 is all.

@@ -65,7 +65,13 @@ fn decode(mut collected: Collected) -> Exchange {
     Exchange { collected, message, malformed, integrity }
 }
 
-fn read(plain: &[u8], strict: bool, media_type: Option<&MediaType>, versions: &VersionTable) -> Result<Known, Malformed> {
+/// What SyncHdr says, and (strict) whether the rest can be read.
+pub(crate) fn read(
+    plain: &[u8],
+    strict: bool,
+    media_type: Option<&MediaType>,
+    versions: &VersionTable,
+) -> Result<Known, Malformed> {
     let index = syncml::scan(sniff(plain), plain)?;
     if strict {
         syncml::check(plain, &index)?;
@@ -99,7 +105,7 @@ fn is_first(plain: &[u8], index: &HeaderIndex) -> bool {
     index.text(plain, index.msg_id).trim() == "1"
 }
 
-pub(super) fn integrity(headers: &HeaderMap) -> Integrity {
+pub(crate) fn integrity(headers: &HeaderMap) -> Integrity {
     const HMAC: &str = "x-syncml-hmac";
     const SIGNATURES: [&str; 2] = ["ms-signature", "mdm-signature"];
     if headers.contains_key(HMAC) {

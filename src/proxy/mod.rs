@@ -20,7 +20,7 @@ mod annotate;
 mod carry;
 mod collect;
 mod decide;
-mod decode;
+pub(crate) mod decode;
 mod forward;
 mod gather;
 mod record;

@@ -7,6 +7,7 @@ mod http;
 mod inspect;
 mod life;
 mod matrix;
+mod policies;
 mod rig;
 mod telemetry;
 mod verdicts;

@@ -2,13 +2,12 @@
 
 use std::ops::Range;
 
-use wildmatch::WildMatch;
-
 use super::value;
 use crate::{
     policy::{
         diagnostic::Code,
         document::{Table, Value},
+        glob::Glob,
         reason::Verdict,
         site::{Rule, Server, Then, When},
     },
@@ -62,7 +61,7 @@ pub(super) fn read(tables: Vec<Table<'_>>, servers: &[Server], versions: &Versio
 }
 
 fn when_of(table: Table<'_>, versions: &VersionTable, places: &mut Places) -> When {
-    let glob = |key| table.get(key).and_then(|value: Value<'_>| value.text()).map(WildMatch::new);
+    let glob = |key| table.get(key).and_then(|value: Value<'_>| value.text()).map(Glob::new);
     let version = table.get("version").map(|value| {
         let mut all: Vec<Version> = Vec::new();
         for version in value.one_or_more().iter().filter_map(|item| value::compared(item, versions)).flatten() {

@@ -105,22 +105,20 @@ pub(super) fn address(value: &Value<'_>) -> Option<SocketAddr> {
 pub(super) fn url(value: &Value<'_>) -> Option<Uri> {
     const HELP: &str = "such as \"http://127.0.0.1:9013\" or \"https://dm.example.com/dm\"";
     let text = value.text()?;
+    if text.contains('@') {
+        value.report_hidden(
+            Code::UrlCredentials,
+            "a URL may not hold a user name or a password",
+            "credentials before the `@`",
+            "policies are shown and logged; let the server trust protover's certificate instead (`client_certificate`, `client_key`)",
+        );
+        return None;
+    }
     let Ok(url) = text.parse::<Uri>() else {
         value.report(Code::BadUrl, "this is not a URL", "cannot be read", HELP);
         return None;
     };
     let wrong = match (url.scheme_str(), url.authority()) {
-        (_, Some(authority)) if authority.as_str().contains('@') => {
-            // Not quoted: what is printed may end up in a ticket.
-            value.report(
-                Code::UrlCredentials,
-                "a URL may not hold a user name or a password",
-                "credentials before the `@`",
-                "policies are shown and logged; let the server trust protover's certificate instead \
-                 (`client_certificate`, `client_key`)",
-            );
-            return None;
-        }
         (Some("http" | "https"), Some(authority)) if authority.host().is_empty() => "no host",
         (Some("http" | "https"), Some(authority))
             if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) =>

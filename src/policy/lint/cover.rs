@@ -1,12 +1,11 @@
 //! Rules behind other rules: the first match wins, so a rule whose every message an earlier one takes
 //! can never match.
 
-use wildmatch::WildMatch;
-
 use crate::{
     policy::{
         compile::Read,
         diagnostic::{Code, Diagnostic},
+        glob::Glob,
         site::{Rule, When},
     },
     syncml::version::Version,
@@ -66,16 +65,16 @@ pub(super) fn rule(read: &Read, at: usize, found: &mut Vec<Diagnostic>) {
 
 /// Whether an earlier rule takes everything of one version (`None`: of any, and what is no message)
 /// that meets other conditions. False when in doubt.
-fn covers(earlier: &Rule, when: &When, version: Option<Version>) -> bool {
+pub(in crate::policy) fn covers(earlier: &Rule, when: &When, version: Option<Version>) -> bool {
     let When { version: versions, device, user_agent, encoding, client_certificate, path, started_by, share } = &earlier.when;
     let by_version = match (versions, version) {
         (None, _) => true,
         (Some(taken), Some(version)) => taken.contains(&version),
         (Some(_), None) => false,
     };
-    let glob = |earlier: &Option<WildMatch>, later: &Option<WildMatch>| match (earlier, later) {
+    let glob = |earlier: &Option<Glob>, later: &Option<Glob>| match (earlier, later) {
         (None, _) => true,
-        (Some(earlier), Some(later)) => includes(earlier, later),
+        (Some(earlier), Some(later)) => earlier.includes(later),
         (Some(_), None) => false,
     };
     let message = when.version.is_some()
@@ -91,11 +90,4 @@ fn covers(earlier: &Rule, when: &When, version: Option<Version>) -> bool {
         && (encoding.is_none() || *encoding == when.encoding)
         && (started_by.is_none() || *started_by == when.started_by)
         && share.is_none_or(|share| message && when.share.unwrap_or(10_000) <= share)
-}
-
-/// Whether a glob matches everything that another one matches. Read as a text, the other one matches
-/// only where its wildcards stand for themselves in a `*`; a `?` may not stand for a whole `*`.
-fn includes(glob: &WildMatch, other: &WildMatch) -> bool {
-    let other = other.pattern();
-    glob.matches(&other) && !(glob.pattern().contains('?') && other.contains('*'))
 }
