@@ -111,7 +111,11 @@ fn every_field_of_the_header_is_found() {
 #[test]
 fn every_form_of_a_value_is_read_and_replaced() {
     const TABLE: &[u8] = b"\x02\xA4\x01\x6A\x10DM/1.2\0xDM/\0/1.2\x6D\x6C";
-    let cases: [(Form, Case); 12] = [
+    let cases: [(Form, Case); 13] = [
+        (
+            Form::WbxmlMixed,
+            ("a switch there and behind", PROLOGUE, b"\x72\x03DM/\0\0\x01\x031.2\0\0\0\x01", b"\x72\x03DM/1.1\0\0\0\x01"),
+        ),
         (
             Form::WbxmlMixed,
             ("a switch between two pieces", PROLOGUE, b"\x72\x03DM/\0\0\x01\0\0\x031.2\0\x01", b"\x72\x03DM/1.1\0\0\0\x01"),

@@ -161,8 +161,9 @@ pub fn value(raw: &[u8], prologue: &WbxmlPrologue, field: Field, text: &str) -> 
         }
         Form::WbxmlMixed => {
             string(&mut out, text);
-            // What follows is read in the code page that it was read in.
-            if let Some(page) = last_switch(raw, prologue.string_table, field.place) {
+            // What follows is read in the code page that it was read in, unless it switches itself.
+            let switches = raw.get(field.place.range().end) == Some(&SWITCH_PAGE);
+            if !switches && let Some(page) = last_switch(raw, prologue.string_table, field.place) {
                 out.extend_from_slice(&[SWITCH_PAGE, page]);
             }
         }

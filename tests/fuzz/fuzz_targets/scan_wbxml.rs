@@ -10,8 +10,9 @@ use protover::syncml::{
     bridge::{Crossing, Own, bridge},
     edit::Edits,
     element::Element,
-    header::Encoding,
+    header::{Encoding, HeaderIndex},
     hint,
+    malformed::{Malformed, Problem},
     version::{Version, VersionTable},
     wbxml, write,
 };
@@ -26,8 +27,7 @@ fuzz_target!(|raw: &[u8]| {
         let mut edits = Edits::new();
         assert!(edits.replace(field.place, write::value(&raw, &index, field, Element::VerProto, "DM/1.3")));
         let edited = edits.apply(&raw);
-        let again = syncml::scan(Encoding::Wbxml, &edited).expect("as readable as before");
-        assert_eq!(syncml::check(&edited, &again).is_ok(), whole);
+        reread(&edited, whole);
     }
     let table = VersionTable::default();
     let forms = |version| table.get(version).expect("built in");
@@ -35,14 +35,27 @@ fuzz_target!(|raw: &[u8]| {
         let crossing = Crossing { from: forms(from), to: forms(to), lossy: true, own: Own::default() };
         let Ok(bridged) = bridge(&raw, &index, &crossing) else { continue };
         let there = bridged.edits.apply(&raw);
-        let index = syncml::scan(Encoding::Wbxml, &there).expect("as readable as before");
+        let Some(index) = reread(&there, whole) else { continue };
         assert_eq!(index.text(&there, index.ver_proto), to.to_string());
-        assert_eq!(syncml::check(&there, &index).is_ok(), whole);
     }
     for edits in [hint::header_meta(&raw, &index, Version::DM_1_3), hint::status_item(&raw, &index, Version::DM_1_3)] {
         let Some(edits) = edits else { continue };
         let hinted = edits.apply(&raw);
-        let index = syncml::scan(Encoding::Wbxml, &hinted).expect("as readable as before");
-        assert_eq!(syncml::check(&hinted, &index).is_ok(), whole);
+        reread(&hinted, whole);
     }
 });
+
+/// Reads an edited message, which is as well-formed as it was. It may now be just above a limit of
+/// our own: one page switch more, or two runs of them with nothing left between.
+fn reread(raw: &[u8], whole: bool) -> Option<HeaderIndex> {
+    let limit = |malformed: &Malformed| malformed.problem == Problem::TooLarge;
+    let index = match syncml::scan(Encoding::Wbxml, raw) {
+        Err(malformed) if limit(&malformed) => return None,
+        read => read.expect("as readable as before"),
+    };
+    match syncml::check(raw, &index) {
+        Err(malformed) if limit(&malformed) => {}
+        checked => assert_eq!(checked.is_ok(), whole),
+    }
+    Some(index)
+}
