@@ -4,9 +4,12 @@
 mod certs;
 mod check;
 mod completions;
+mod demo;
+mod device;
 mod explain;
 mod inspect;
 mod man;
+mod probe;
 mod report;
 mod serve;
 mod table;
@@ -29,10 +32,13 @@ macro_rules! commands {
 }
 
 commands! {
+    Demo(demo::Demo),
+    Serve(serve::Serve),
     Check(check::Check),
     Explain(explain::Explain),
     Inspect(inspect::Inspect),
-    Serve(serve::Serve),
+    Device(device::DeviceCommand),
+    Probe(probe::Probe),
     Report(report::Report),
     Certs(certs::Certs),
     Completions(completions::Completions),

@@ -1,0 +1,292 @@
+//! `protover demo`: Dolly's phone, her employer's server and her operator's, and protover between them, on
+//! real sockets. The flows are those of the contribution that protover answers, sections 5.1.5 to 5.1.8.
+
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use http::Uri;
+use serde_json::Value;
+
+use super::{Failure, print};
+use crate::{
+    decisions::Log,
+    policy::{self, Source},
+    reference::{Accounts, Device, Outcome, Server, Settings, Strictness},
+    server::Proxy,
+    syncml::{alert::StartedBy, header::Encoding, version::Version},
+    telemetry,
+};
+
+/// Plays the flows of Dolly's phone over real sockets, and checks every step.
+///
+/// Starts two DM servers (one speaks DM 1.1, one DM 1.2 and 1.3), protover between, and a device, all on
+/// free ports of this machine. The policies are those of the folder `policies`, built in. Under each step
+/// stands its line of the decision log.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  protover demo\n\nExit status 0 only if every expectation held.")]
+pub(super) struct Demo {}
+
+/// The policies of the repository, with the ports that they name.
+const POLICIES: [(&str, &str); 3] = [
+    ("proxy.toml", include_str!("../../policies/proxy.toml")),
+    ("operator.toml", include_str!("../../policies/operator.toml")),
+    ("it-department.toml", include_str!("../../policies/it-department.toml")),
+];
+const PORTS: [&str; 3] = ["127.0.0.1:8080", "127.0.0.1:9011", "127.0.0.1:9013"];
+
+const IT: &str = "http://dm.it.example/dm";
+const OPERATOR: &str = "http://dm.operator.example/dm";
+const IMEI: &str = "IMEI:490154203237518";
+/// What the DM client on Dolly's phone speaks.
+const SPEAKS: [Version; 3] = [Version::DM_1_1, Version::DM_1_2, Version::DM_1_3];
+
+impl Demo {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        telemetry::start();
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::doing("runtime", error))?;
+        runtime.block_on(play())
+    }
+}
+
+async fn play() -> Result<(), Failure> {
+    let mut stage = Stage::set().await.map_err(|error| Failure::doing("demo", error))?;
+    let mut story = Story::default();
+    story.say(&format!(
+        "Dolly's phone speaks DM 1.1, 1.2 and 1.3. Her employer's server speaks DM 1.1 only, her operator's DM 1.2\n\
+         and 1.3. Between them stands protover, on {}. Nobody asks Dolly anything.\n",
+        stage.proxy.address("devices").map(|address| address.to_string()).unwrap_or_default()
+    ));
+    let played = flows(&mut stage, &mut story).await;
+    let failed = story.failed;
+    story.say(&match (&played, failed) {
+        (Ok(()), 0) => format!("\nAll {} expectations held.\n", story.held),
+        _ => format!("\n{} expectations held, {failed} DID NOT HOLD.\n", story.held),
+    });
+    stage.proxy.drain().await;
+    played?;
+    if failed > 0 { Err(Failure::Failed(format!("demo: {failed} expectations did not hold"))) } else { Ok(()) }
+}
+
+async fn flows(stage: &mut Stage, story: &mut Story) -> Result<(), Failure> {
+    let mut accounts = Accounts::default();
+    let (it_11, operator_13) = (Version::DM_1_1, Version::DM_1_3);
+
+    story.flow("5.1.5", "The device starts a session with the IT department");
+    accounts.store(IT, it_11);
+    let version = select(&accounts, IT, None)?;
+    story.say(&format!("Dolly's work application needs care. Her account says that the IT department's server speaks {it_11}."));
+    let outcome = stage.session(story, IT, version, StartedBy::Client, Encoding::Xml).await?;
+    story.expect(version == it_11, "the phone chose DM/1.1, the version of the account (Client-4)");
+    story.expect(done(&outcome), "the work application was managed: every command was carried out");
+    story.expect(stage.it.versions_seen() == ["DM/1.1"], "the IT department's server saw DM/1.1 only");
+
+    story.say("\nA colleague's older phone speaks nothing but DM 1.2 (in WBXML), and cannot be updated.");
+    let outcome = stage.session(story, IT, Version::DM_1_2, StartedBy::Client, Encoding::Wbxml).await?;
+    story.expect(done(&outcome), "bridged: it was managed all the same");
+    story.expect(stage.it.versions_seen() == ["DM/1.1"], "the server still saw DM/1.1 only");
+    story.expect(own_only(&outcome, Version::DM_1_2), "the phone saw DM/1.2 only");
+
+    story.flow("5.1.6", "The server starts a session by a notification");
+    story.say("The IT department's server invites the phone; its notification recommends DM/1.1. (The device is handed the\nrecommendation directly: notifications themselves do not pass protover in this release.)");
+    let version = select(&accounts, IT, Some(it_11))?;
+    let outcome = stage.session(story, IT, version, StartedBy::Server, Encoding::Xml).await?;
+    story.expect(version == it_11, "the phone used the version of the notification (Client-1), not its highest (Client-3)");
+    story.expect(done(&outcome), "the session was completed");
+
+    story.flow("5.1.7", "The server responds with the recommended version");
+    story.say("The phone knows nothing of the operator's server yet, and tries DM/1.2.");
+    let outcome = stage.session(story, OPERATOR, Version::DM_1_2, StartedBy::Client, Encoding::Xml).await?;
+    story.expect(done(&outcome), "the session was completed in DM/1.2");
+    story.expect(outcome.recommended() == Some(operator_13), "the answer said that DM/1.3 is recommended (Server-2)");
+    let in_body = outcome.exchanges.first().is_some_and(|exchange| exchange.items.iter().any(|item| item == "DM/1.3"));
+    story.expect(in_body, "also inside the message, in the Status of the SyncHdr");
+    if let Some(version) = outcome.recommended() {
+        accounts.store(OPERATOR, version);
+    }
+    let version = select(&accounts, OPERATOR, None)?;
+    story.say(&format!("\nNext time the phone uses what it was told: {version}."));
+    let outcome = stage.session(story, OPERATOR, version, StartedBy::Client, Encoding::Xml).await?;
+    story.expect(version == operator_13 && done(&outcome), "the session was completed in DM/1.3");
+    story.expect(outcome.recommended().is_none(), "there was nothing left to recommend");
+
+    story.flow("5.1.8", "Future compatibility");
+    story.say("A phone of the future starts a session with DM/2.0, which nobody here knows.");
+    let before = stage.operator.saw().len();
+    let future = Version::parse("DM/2.0").ok_or_else(|| Failure::Failed("demo: DM/2.0 is no version".into()))?;
+    let outcome = stage.session(story, OPERATOR, future, StartedBy::Client, Encoding::Xml).await?;
+    let refused = outcome.refused.as_ref();
+    story.expect(refused.is_some_and(|refused| refused.status == "513"), "the answer was the error 513 (Server-3)");
+    let said = refused.and_then(|refused| refused.items.last()).map_or("", String::as_str);
+    story.expect(said == "Error - unsupported DM protocol version. Recommended version is 1.3", &format!("it said: {said:?}"));
+    story.expect(stage.operator.saw().len() == before, "the operator's server saw nothing of it");
+    Ok(())
+}
+
+fn select(accounts: &Accounts, server: &str, notified: Option<Version>) -> Result<Version, Failure> {
+    accounts.select(server, &SPEAKS, notified).ok_or_else(|| Failure::Failed("demo: no version to use".into()))
+}
+
+/// The verdict of a line.
+fn verdict(line: &str) -> String {
+    let line: Value = serde_json::from_str(line).unwrap_or_default();
+    line["verdict"].as_str().unwrap_or("?").to_owned()
+}
+
+/// Whether all five commands of a reference server were carried out.
+fn done(outcome: &Outcome) -> bool {
+    outcome.is_complete() && outcome.carried_out.len() == 5
+}
+
+fn own_only(outcome: &Outcome, version: Version) -> bool {
+    outcome.exchanges.iter().all(|exchange| exchange.version.as_deref() == Some(&version.to_string()))
+}
+
+/// Servers, protover, and its log.
+struct Stage {
+    it: Server,
+    operator: Server,
+    proxy: Proxy,
+    log: Log,
+    folder: Folder,
+    /// How many lines have been shown.
+    shown: usize,
+    sessions: u32,
+}
+
+/// A folder for the log, gone at the end.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Stage {
+    async fn set() -> io::Result<Self> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let it = Server::start(any, Settings { versions: vec![Version::DM_1_1], ..Settings::default() }).await?;
+        let both = vec![Version::DM_1_2, Version::DM_1_3];
+        let operator = Server::start(any, Settings { versions: both, resp_uri: true, ..Settings::default() }).await?;
+        let folder = Folder(std::env::temp_dir().join(format!("protover-demo-{}", std::process::id())));
+        fs::create_dir(&folder.0)?;
+        let ports = [any.to_string(), it.address().to_string(), operator.address().to_string()];
+        let sources: Vec<Source> = POLICIES
+            .iter()
+            .map(|(name, text)| {
+                let text = PORTS.iter().zip(&ports).fold((*text).to_owned(), |text, (named, free)| text.replace(named, free));
+                Source { name: (*name).into(), text }
+            })
+            .collect();
+        let compiled = policy::compile(&sources);
+        let mut policies =
+            compiled.policies.ok_or_else(|| io::Error::other(policy::diagnostic::render(&compiled.diagnostics, false)))?;
+        policies.settings.decisions.to = policy::site::DecisionsTo::File(folder.0.join("decisions.log"));
+        let log = Log::start(&policies.settings.decisions)?;
+        let proxy = Proxy::start(policies, log.clone()).await?;
+        Ok(Self { it, operator, proxy, log, folder, shown: 0, sessions: 0 })
+    }
+
+    /// Runs a session, and shows what the log says about its first message.
+    async fn session(
+        &mut self,
+        story: &mut Story,
+        server: &str,
+        version: Version,
+        started_by: StartedBy,
+        encoding: Encoding,
+    ) -> Result<Outcome, Failure> {
+        let url: Uri = server.parse().map_err(|error| Failure::doing(server, error))?;
+        self.sessions += 1;
+        let mut device = Device::new(IMEI, version);
+        // Phones of today stop at anything that is not their own. One of the future has to read an error in
+        // a version that its server can write.
+        device.strictness = if SPEAKS.contains(&version) { Strictness::Motorola } else { Strictness::Lenient };
+        device.started_by = started_by;
+        device.encoding = encoding;
+        device.session = self.sessions.to_string();
+        device.max_msg_size = Some(16_384);
+        story.say(&format!("The phone connects to {} with {version}.", url.host().unwrap_or_default()));
+        let outcome = device.run(&url, self.proxy.address("devices")).await;
+        if let Some(why) = &outcome.gave_up {
+            story.say(&format!("The phone gave up: {why}."));
+        }
+        let lines = self.lines(outcome.exchanges.len()).await.map_err(|error| Failure::doing("decision log", error))?;
+        if let Some((first, more)) = lines.split_first() {
+            story.line(first);
+            let verdicts: Vec<String> = more.iter().map(|line| verdict(line)).collect();
+            if !verdicts.is_empty() {
+                story.say(&format!("  and {} more lines for this session: {}", verdicts.len(), verdicts.join(", ")));
+            }
+        }
+        story.expect(lines.len() == outcome.exchanges.len(), "one decision line for every message");
+        Ok(outcome)
+    }
+
+    /// The next lines of the log, when there are so many, or after a while.
+    async fn lines(&mut self, count: usize) -> io::Result<Vec<String>> {
+        let began = Instant::now();
+        loop {
+            let _ = self.log.flush_within(Duration::from_secs(1));
+            let text = fs::read_to_string(self.folder.0.join("decisions.log"))?;
+            let new: Vec<String> = text.lines().skip(self.shown).map(str::to_owned).collect();
+            if new.len() >= count || began.elapsed() > Duration::from_secs(2) {
+                self.shown += new.len();
+                return Ok(new);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// What is told.
+struct Story {
+    held: u32,
+    failed: u32,
+    colour: bool,
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        Self {
+            held: 0,
+            failed: 0,
+            colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+}
+
+impl Story {
+    fn say(&self, text: &str) {
+        // A reader that has seen enough does not change whether the expectations hold.
+        let _ = print(format!("{text}\n"));
+    }
+
+    fn flow(&self, section: &str, title: &str) {
+        let heading = format!("Flow {section}: {title}");
+        self.say(&format!("\n{}\n{}", self.paint("1", &heading), "-".repeat(heading.len())));
+    }
+
+    fn line(&self, line: &str) {
+        self.say(&self.paint("2", &format!("  {line}")));
+    }
+
+    fn expect(&mut self, holds: bool, what: &str) {
+        if holds {
+            self.held += 1;
+            self.say(&format!("  {} {what}", self.paint("32", "ok  ")));
+        } else {
+            self.failed += 1;
+            self.say(&format!("  {} {what}", self.paint("1;31", "FAIL")));
+        }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
