@@ -46,6 +46,7 @@ const IMEI: &str = "IMEI:490154203237518";
 const SPEAKS: [Version; 3] = [Version::DM_1_1, Version::DM_1_2, Version::DM_1_3];
 
 impl Demo {
+    #[allow(clippy::unused_self, reason = "as every command")]
     pub(super) fn run(self) -> Result<(), Failure> {
         telemetry::start();
         let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::doing("runtime", error))?;
@@ -262,6 +263,7 @@ impl Default for Story {
 }
 
 impl Story {
+    #[allow(clippy::unused_self, reason = "the story is what is told, in this order")]
     fn say(&self, text: &str) {
         // A reader that has seen enough does not change whether the expectations hold.
         let _ = print(format!("{text}\n"));

@@ -140,7 +140,9 @@ pub(super) async fn annotate(
             Ruled::answered(Response::from_parts(head, Answer::whole(bytes)), carried)
         }
         Back::Malformed => Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried),
-        Back::CannotCome(obstacle, reason) => cannot_come(obstacle, reason, returns, parts, plain, &read, head, carried),
+        Back::CannotCome(obstacle, reason) => {
+            cannot_come(obstacle.as_ref(), reason, &returns, parts, plain, &read, head, carried)
+        }
     }
 }
 
@@ -220,23 +222,23 @@ fn bridge_back(returns: &Return, request: &[u8], answer: &Read, protected: bool,
 /// session, and the server one in the device's stead, so that it does not wait for ever.
 #[allow(clippy::too_many_arguments, reason = "both sides of the exchange, and nothing else")]
 fn cannot_come(
-    obstacle: Option<Obstacle>,
+    obstacle: Option<&Obstacle>,
     reason: Reason,
-    returns: Return,
+    returns: &Return,
     parts: &Parts,
     plain: &Bytes,
     answer: &Read,
     head: http::response::Parts,
     mut carried: Carried,
 ) -> Ruled {
-    let what = match &obstacle {
+    let what = match obstacle {
         Some(Obstacle::Element { name, .. }) => name,
         Some(Obstacle::Malformed(_)) | None => "the server's answer",
     };
     carried.cannot_bridge(reason, what);
     let Some(known) = &returns.known else { return broke_off(Gone::Broken, carried) };
     carried.open.syncml_status = Some(syncml::status::Status::BAD_GATEWAY.0);
-    tell_server(obstacle.as_ref(), &returns, parts, known, plain, answer, &head.headers, &mut carried);
+    tell_server(obstacle, returns, parts, known, plain, answer, &head.headers, &mut carried);
     let message = reply::cannot_come(plain, &known.index);
     let mut like = Response::from_parts(head, ());
     *like.status_mut() = StatusCode::OK;

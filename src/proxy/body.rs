@@ -163,7 +163,7 @@ impl Body for Answer {
                     let error = || io::Error::from(io::ErrorKind::TimedOut);
                     (silent.as_mut().poll(cx).map(|()| Some(Err(error()))), Reason::UpstreamTooSlow)
                 }
-                frame => {
+                frame @ Poll::Ready(_) => {
                     *silent = None;
                     (frame.map_err(io::Error::other), Reason::UpstreamBroke)
                 }

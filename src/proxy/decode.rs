@@ -51,6 +51,9 @@ fn decode(mut collected: Collected) -> Exchange {
         Err(malformed) => (None, Some(malformed)),
     };
     if let Some(known) = &message {
+        if !known.media_type_agrees {
+            record.detail = Some("Content-Type contradicts the message".into());
+        }
         let text = |field: Field| known.index.text(plain, field);
         record.device = Some(collected.carried.log.pii(&bounded(&text(known.index.source), 256)));
         record.session = Some(bounded(&text(known.index.session_id), 64));

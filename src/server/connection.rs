@@ -85,13 +85,13 @@ where
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX));
         let connection = builder.serve_connection(io, service);
-        watch(connection, |connection| connection.graceful_shutdown(), &pulse, limits, context).await
+        watch(connection, http2::Connection::graceful_shutdown, &pulse, limits, context).await
     } else {
         let mut builder = http1::Builder::new();
         // Its timeout would also end connections that are merely idle; the watchdog does it better.
         builder.header_read_timeout(None).half_close(true).preserve_header_case(true).max_buf_size(HEAD);
         let connection = builder.serve_connection(io, service);
-        watch(connection, |connection| connection.graceful_shutdown(), &pulse, limits, context).await
+        watch(connection, http1::Connection::graceful_shutdown, &pulse, limits, context).await
     };
     match ended {
         Ended::Closed => {}

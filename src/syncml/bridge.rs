@@ -93,7 +93,8 @@ impl Bridged {
 pub enum Obstacle {
     /// The older version has no word for something in it.
     Element {
-        /// What: the name of an element, `TNDS`, or `Alert 1226`.
+        /// What: the name of an element, `TNDS`, `Alert 1226`, or `charset` when it is in one that
+        /// protover does not write.
         name: &'static str,
         /// The command that has it, when it is in one.
         command: Option<Command>,
@@ -144,6 +145,9 @@ pub fn bridge(raw: &[u8], index: &HeaderIndex, crossing: &Crossing<'_>) -> Resul
         && to < from
     {
         downwards(raw, index, to, crossing.lossy, &mut bridged)?;
+    }
+    if !bridged.edits.is_empty() && !index.editable() {
+        return Err(Obstacle::Element { name: "charset", command: None, status: Status::UNSUPPORTED_MEDIA_TYPE, at: 0 });
     }
     Ok(bridged)
 }

@@ -13,10 +13,14 @@ use super::{
 const META: &str = "DM-Recommended-Version=";
 
 /// Appends `<Item><Data>DM/1.3</Data></Item>` to the Status that answers the SyncHdr. `None` when there
-/// is no such Status, when it says so already, or when the message cannot be read to its end.
+/// is no such Status, when it says so already, when the message cannot be read to its end, or when its
+/// charset is one that protover does not write.
 #[must_use]
 pub fn status_item(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Option<Edits> {
     const COMMAND: usize = 3;
+    if !index.editable() {
+        return None;
+    }
     let version = recommended.to_string();
     let mut cursor = Cursor::body(raw, index).ok()?;
     let mut status = Status::default();
@@ -88,7 +92,7 @@ impl Default for Status {
 pub fn header_meta(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Option<Edits> {
     let text = format!("{META}{recommended}");
     let header = Span { start: 0, end: index.header.span.start };
-    if memchr::memmem::find(header.of(raw), text.as_bytes()).is_some() {
+    if !index.editable() || memchr::memmem::find(header.of(raw), text.as_bytes()).is_some() {
         return None;
     }
     let slot = index.meta.unwrap_or(index.header);

@@ -1,4 +1,12 @@
 //! Tests of the whole, on real sockets, with real messages and independent programs.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails panics, and its helpers with it"
+)]
 
 mod cli;
 mod corpus;
@@ -10,5 +18,6 @@ mod matrix;
 mod policies;
 mod rig;
 mod telemetry;
+mod tls;
 mod verdicts;
 mod wbxml;

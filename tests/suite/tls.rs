@@ -1,0 +1,186 @@
+//! TLS on both sides: towards devices with HTTP/1.1 and h2 by ALPN and client certificates; towards servers
+//! with a private authority and a certificate of our own. The certificates are those of `protover certs init`.
+
+use std::{path::Path, process::Command, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use protover::server::tls;
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName, server::WebPkiClientVerifier};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
+
+use crate::rig::{Answer, Rig, Upstream, message, ok, post, site};
+
+fn certificates(folder: &Path) {
+    let certs = folder.join("certs");
+    let made = Command::new(env!("CARGO_BIN_EXE_protover")).args(["certs", "init", "--dir"]).arg(&certs).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+fn client(certs: &Path, identity: bool, alpn: &[&[u8]]) -> ClientConfig {
+    let builder = ClientConfig::builder().with_root_certificates(tls::roots(&certs.join("ca.pem")).unwrap());
+    let mut config = if identity {
+        let chain = tls::certificates(&certs.join("client.pem")).unwrap();
+        builder.with_client_auth_cert(chain, tls::key(&certs.join("client.key")).unwrap()).unwrap()
+    } else {
+        builder.with_no_client_auth()
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config
+}
+
+async fn connect(rig: &Rig, config: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(rig.address()).await.unwrap();
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+fn listener(certs: &Path, client_auth: &str) -> String {
+    let path = |name: &str| certs.join(name).display().to_string();
+    let client = if client_auth == "off" {
+        String::new()
+    } else {
+        format!(", client_ca = {:?}, client_auth = {client_auth:?}", path("devices-ca.pem"))
+    };
+    format!("tls = {{ certificate = {:?}, key = {:?}{client} }}", path("server.pem"), path("server.key"))
+}
+
+#[tokio::test]
+async fn devices_speak_http_1_and_h2_over_tls() {
+    let home = tempfile::tempdir().unwrap();
+    certificates(home.path());
+    let certs = home.path().join("certs");
+    let upstream = Upstream::echoing().await;
+    let rig = Rig::with_listener(&listener(&certs, "off"), "", &[&site(upstream.address, "[\"DM/1.2\"]", "")]).await;
+    let body = message("1.2", "DM/1.2");
+
+    let mut one = connect(&rig, client(&certs, false, &[b"http/1.1"])).await.unwrap();
+    for _ in 0..2 {
+        one.write_all(&post("", body.as_bytes())).await.unwrap();
+        let got = Answer::read(&mut one).await;
+        assert_eq!((got.status, got.text()), (200, body.clone()));
+    }
+
+    let two = connect(&rig, client(&certs, false, &[b"h2", b"http/1.1"])).await.unwrap();
+    assert_eq!(two.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(two)).await.unwrap();
+    tokio::spawn(connection);
+    let request = |version: &str| {
+        http::Request::post("https://dm.example/dm?a=%20b")
+            .header("content-type", "application/vnd.syncml.dm+xml")
+            .body(Full::new(Bytes::from(message("1.2", version))))
+            .unwrap()
+    };
+    let first = send.send_request(request("DM/1.2"));
+    let second = send.send_request(request("DM/9.9"));
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert!(first.headers().contains_key("protover-decision"));
+    assert_eq!(first.into_body().collect().await.unwrap().to_bytes(), body.as_bytes());
+    let refused = second.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&refused).contains("<Data>513</Data>"));
+
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 3);
+    assert_eq!(seen[2].header("host"), Some("dm.example"));
+    assert_eq!(seen[2].header("via"), Some("2 protover"));
+    assert_eq!(seen[2].header("x-forwarded-proto"), Some("https"));
+    assert!(seen[2].head.starts_with("POST /dm?a=%20b HTTP/1.1"), "{}", seen[2].head);
+    rig.lines(4).await;
+}
+
+#[tokio::test]
+async fn client_certificates_are_asked_for_and_checked() {
+    let home = tempfile::tempdir().unwrap();
+    certificates(home.path());
+    let certs = home.path().join("certs");
+    let upstream = Upstream::echoing().await;
+    let body = message("1.2", "DM/1.2");
+    for (client_auth, identity, served) in
+        [("required", true, true), ("required", false, false), ("optional", true, true), ("optional", false, true)]
+    {
+        let rig = Rig::with_listener(&listener(&certs, client_auth), "", &[&site(upstream.address, "[\"DM/1.2\"]", "")]).await;
+        let mut stream = connect(&rig, client(&certs, identity, &[])).await.unwrap();
+        let _ = stream.write_all(&post("", body.as_bytes())).await;
+        let got = Answer::read(&mut stream).await;
+        assert_eq!(got.status == 200, served, "{client_auth} {identity}");
+        let line = rig.line().await;
+        if served {
+            assert_eq!(line["kind"], "message");
+        } else {
+            assert_eq!((line["kind"].as_str(), line["reason"].as_str()), (Some("connection"), Some("tls-handshake")));
+            assert!(line["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_handshake_has_one_line_and_a_health_check_none() {
+    let home = tempfile::tempdir().unwrap();
+    certificates(home.path());
+    let certs = home.path().join("certs");
+    let limits = "[limits]\nheader_timeout = \"300ms\"";
+    let rig =
+        Rig::with_listener(&listener(&certs, "off"), limits, &[&site(crate::rig::nobody().await, "[\"DM/1.2\"]", "")]).await;
+    drop(TcpStream::connect(rig.address()).await.unwrap());
+    let mut plain = TcpStream::connect(rig.address()).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: dm.example\r\n\r\n").await.unwrap();
+    let _ = plain.read_to_end(&mut Vec::new()).await;
+    let mut silent = TcpStream::connect(rig.address()).await.unwrap();
+    let _ = silent.read_to_end(&mut Vec::new()).await;
+    // One that does not believe us.
+    let config = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    assert!(connect(&rig, config).await.is_err());
+    let mut reasons: Vec<String> =
+        rig.lines(3).await.iter().map(|line| line["reason"].as_str().unwrap_or_default().to_owned()).collect();
+    reasons.sort();
+    assert_eq!(reasons, ["connection-too-slow", "tls-handshake", "tls-handshake"]);
+}
+
+/// A server over TLS that wants a certificate of protover.
+async fn upstream(certs: &Path) -> std::net::SocketAddr {
+    let verifier = WebPkiClientVerifier::builder(Arc::new(tls::roots(&certs.join("devices-ca.pem")).unwrap())).build().unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(tls::certificates(&certs.join("upstream.pem")).unwrap(), tls::key(&certs.join("upstream.key")).unwrap())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut buffer = [0; 64 * 1024];
+                while stream.read(&mut buffer).await.unwrap_or(0) > 0 {
+                    stream.write_all(&ok("text/plain", b"secret")).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn servers_have_private_authorities_and_may_ask_who_we_are() {
+    let home = tempfile::tempdir().unwrap();
+    certificates(home.path());
+    let certs = home.path().join("certs");
+    let port = upstream(&certs).await.port();
+    let path = |name: &str| certs.join(name).display().to_string();
+    let identity = format!("client_certificate = {:?}\nclient_key = {:?}\n", path("client.pem"), path("client.key"));
+    let ca = format!("ca = {:?}\n", path("upstream-ca.pem"));
+    for (keys, status) in [([&*ca, &*identity].concat(), 200), (ca.clone(), 502), (identity.clone(), 502)] {
+        let site = format!(
+            "[site]\nname = \"s\"\nhosts = [\"dm.example\"]\n[[server]]\nname = \"u\"\nurl = \"https://localhost:{port}\"\nspeaks = [\"DM/1.2\"]\n{keys}"
+        );
+        let rig = Rig::start("", &[&site]).await;
+        let got = rig.send(post("", message("1.2", "DM/1.2").as_bytes())).await;
+        assert_eq!(got.status, status, "{keys}: {}", got.text());
+        rig.line().await;
+    }
+}
