@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  protover serve --policies /etc/protover/policies\n\n\
     SIGHUP or a changed file reloads the policies; SIGTERM drains, a second SIGTERM stops at once.")]
-pub struct Serve {
+pub(super) struct Serve {
     /// The folder with proxy.toml and one file for each site
     #[arg(long, value_name = "DIR", default_value = "policies")]
     policies: PathBuf,
@@ -26,7 +26,7 @@ impl Serve {
     /// # Errors
     /// [`Failure::Usage`] when the policies are invalid; [`Failure::Failed`] when a listener, a file or the
     /// decision log cannot be opened.
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         telemetry::start();
         let policies = self.load().map_err(Failure::Usage)?;
         let log = Log::start(&policies.settings.decisions).map_err(|error| Failure::Failed(format!("decision log: {error}")))?;

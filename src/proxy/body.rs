@@ -3,6 +3,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,7 +14,11 @@ use hyper::body::Incoming;
 
 use tokio::time::Sleep;
 
-use crate::{decisions::Open, policy::reason::Reason, server::pulse::UnderWay};
+use crate::{
+    decisions::Open,
+    policy::reason::Reason,
+    server::pulse::{Pulse, UnderWay},
+};
 
 /// What goes to a server.
 #[derive(Debug)]
@@ -38,7 +43,7 @@ impl Sent {
 pub struct Through {
     body: Incoming,
     left: usize,
-    pulse: std::sync::Arc<crate::server::pulse::Pulse>,
+    pulse: Arc<Pulse>,
 }
 
 impl Through {
@@ -137,8 +142,9 @@ impl Answer {
     }
 
     fn finish(&mut self) {
-        if let Some((record, _)) = self.record.take() {
-            record.finish();
+        if let Some((record, under_way)) = self.record.take() {
+            let pulse = Arc::clone(under_way.pulse());
+            pulse.answered(record, under_way);
         }
     }
 }

@@ -12,7 +12,10 @@ use super::{
     exchange::{Judged, Ruled},
     forward, refuse,
 };
-use crate::policy::{reason::Verdict, site::Mode};
+use crate::{
+    decisions::Log,
+    policy::{reason::Verdict, site::Mode},
+};
 
 /// The innermost layer.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +31,8 @@ impl Service<Judged> for Carry {
     }
 
     fn call(&mut self, judged: Judged) -> Finishing {
-        Finishing { rest: Some(Box::pin(carry(judged))), begun: false }
+        let log = judged.exchange.collected.carried.log.clone();
+        Finishing { rest: Some(Box::pin(carry(judged))), begun: false, log }
     }
 }
 
@@ -44,6 +48,7 @@ async fn carry(Judged { exchange, decision }: Judged) -> Ruled {
 pub struct Finishing {
     rest: Option<Pin<Box<dyn Future<Output = Ruled> + Send>>>,
     begun: bool,
+    log: Log,
 }
 
 impl std::fmt::Debug for Finishing {
@@ -69,7 +74,8 @@ impl Future for Finishing {
 
 impl Drop for Finishing {
     fn drop(&mut self) {
-        let rest = self.rest.take().filter(|_| self.begun);
+        // When everything is being cut off, so is this.
+        let rest = self.rest.take().filter(|_| self.begun && !self.log.is_draining());
         if let (Some(rest), Ok(runtime)) = (rest, tokio::runtime::Handle::try_current()) {
             // The answer goes nowhere; its record says that the client is gone.
             runtime.spawn(async move { drop(rest.await) });

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::heads::Heads;
-use crate::policy::site::Limits;
+use crate::{decisions::Open, policy::site::Limits};
 
 /// A moment, in microseconds after the connection was accepted, plus one; 0 is never.
 #[derive(Debug, Default)]
@@ -63,6 +63,8 @@ pub struct Pulse {
     bytes_in: AtomicU64,
     /// The number of the request whose framing is ambiguous; 0 without.
     ambiguous: AtomicU32,
+    /// Answers that were handed over, but not yet written to the socket.
+    answered: Mutex<Vec<(Open, UnderWay)>>,
 }
 
 /// Why a connection has to end.
@@ -93,6 +95,7 @@ impl Pulse {
             blocked_since: Moment::default(),
             bytes_in: AtomicU64::new(0),
             ambiguous: AtomicU32::new(0),
+            answered: Mutex::default(),
         }
     }
 
@@ -103,6 +106,27 @@ impl Pulse {
         let number = self.requests.fetch_add(1, Relaxed) + 1;
         self.head_since.clear();
         UnderWay { pulse: Arc::clone(self), number }
+    }
+
+    /// The last byte of an answer was handed over. In HTTP/1 its line waits until that byte is written:
+    /// only then is it known that the client has not gone. HTTP/2 writes streams as it sees fit.
+    pub fn answered(&self, record: Open, under_way: UnderWay) {
+        if self.heads_are_bytes {
+            self.answers().push((record, under_way));
+        } else {
+            record.finish();
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Vec<(Open, UnderWay)>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn written(&self) {
+        let answers = std::mem::take(&mut *self.answers());
+        for (record, _under_way) in answers {
+            record.finish();
+        }
     }
 
     /// The body of a request is awaited, or has come.
@@ -205,6 +229,13 @@ pub struct Noticed<T> {
     heads: Heads,
 }
 
+impl<T> Drop for Noticed<T> {
+    fn drop(&mut self) {
+        // What was not written will not be. The answers hold the pulse, which holds them.
+        drop(std::mem::take(&mut *self.pulse.answers()));
+    }
+}
+
 impl<T> Noticed<T> {
     /// Wraps a socket.
     #[must_use]
@@ -247,6 +278,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noticed<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.inner).poll_flush(cx);
+        if matches!(result, Poll::Ready(Ok(()))) {
+            self.pulse.written();
+        }
         self.wrote(result)
     }
 

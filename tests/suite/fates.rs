@@ -25,7 +25,8 @@ enum Client {
     CutsOff(usize),
     /// Sends all but so many bytes, and waits.
     Stalls(usize),
-    /// Sends all and goes away after so many milliseconds.
+    /// Sends all and resets the connection after so many milliseconds: one that merely closes may be
+    /// half-closing, and still wants its answer.
     Leaves(u64),
 }
 
@@ -128,7 +129,10 @@ async fn every_request_of_every_fate_at_once_has_exactly_one_line() {
                         crate::rig::Answer::read(&mut stream).await;
                     }
                     Client::CutsOff(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                    Client::Leaves(after) => tokio::time::sleep(Duration::from_millis(after)).await,
+                    Client::Leaves(after) => {
+                        tokio::time::sleep(Duration::from_millis(after)).await;
+                        stream.set_zero_linger().unwrap();
+                    }
                 }
             });
         }
@@ -152,16 +156,13 @@ async fn every_request_of_every_fate_at_once_has_exactly_one_line() {
 
 #[tokio::test]
 async fn what_is_on_its_way_upstream_finishes_though_the_device_has_gone() {
-    let upstream = Upstream::start(|seen| {
-        // Answers late, and without a look at whether anybody is there.
-        std::thread::park_timeout(Duration::from_millis(200));
-        Does::Answer(ok(XML, &seen.body))
-    })
-    .await;
+    let upstream = Upstream::start(|seen| Does::AnswerAfter(Duration::from_millis(200), ok(XML, &seen.body))).await;
     let rig = Rig::start("", &[&crate::rig::site(upstream.address, "[\"DM/1.1\"]", "")]).await;
     let mut stream = TcpStream::connect(rig.address()).await.unwrap();
     stream.write_all(&post("", message("1.1", "DM/1.1").as_bytes())).await.unwrap();
     tokio::time::sleep(Duration::from_millis(60)).await;
+    // With a reset: one that merely closes may be half-closing, and still wants its answer.
+    stream.set_zero_linger().unwrap();
     drop(stream);
     let line = rig.line().await;
     assert_eq!((line["verdict"].as_str(), line["server"].as_str()), (Some("abandon"), Some("upstream")));

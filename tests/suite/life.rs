@@ -58,11 +58,7 @@ async fn a_reload_loses_no_request_and_each_keeps_to_one_policy() {
 
 #[tokio::test]
 async fn a_drain_finishes_what_is_under_way_and_takes_nothing_new() {
-    let upstream = Upstream::start(|seen| {
-        std::thread::park_timeout(Duration::from_millis(300));
-        Does::Answer(ok(XML, &seen.body))
-    })
-    .await;
+    let upstream = Upstream::start(|seen| Does::AnswerAfter(Duration::from_millis(300), ok(XML, &seen.body))).await;
     let mut rig = Rig::start("", &[&site(upstream.address, "[\"DM/1.1\"]", "")]).await;
     let address = rig.address();
     let idle = TcpStream::connect(address).await.unwrap();

@@ -186,6 +186,8 @@ pub(crate) enum Does {
     AnswerAndClose(Vec<u8>),
     /// Sends these bytes and then nothing, with the connection open.
     AnswerAndStall(Vec<u8>),
+    /// Sends these bytes after a while.
+    AnswerAfter(Duration, Vec<u8>),
     /// Closes the connection the hard way.
     Reset,
 }
@@ -267,6 +269,12 @@ async fn converse(mut stream: TcpStream, does: Arc<dyn Fn(&Seen) -> Does + Send 
         all.lock().unwrap().push(seen.clone());
         match does(&seen) {
             Does::Answer(bytes) => {
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            Does::AnswerAfter(pause, bytes) => {
+                tokio::time::sleep(pause).await;
                 if stream.write_all(&bytes).await.is_err() {
                     return;
                 }
