@@ -2,25 +2,31 @@
 
 use wildmatch::WildMatch;
 
-/// A pattern. What stands in front of the first wildcard is compared first: of a hundred rules most fail there.
+/// A pattern.
+///
+/// All rules of a site are looked at for every message, and most patterns fail: so the last character in
+/// front of the first wildcard is compared first (device identifiers begin alike), and the rest is boxed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Glob {
-    prefix: Box<str>,
-    whole: WildMatch,
+    /// The last byte of what stands in front of the first wildcard, and its index.
+    probe: Option<(u32, u8)>,
+    whole: Box<WildMatch>,
 }
 
 impl Glob {
     /// Any text is a pattern.
     #[must_use]
     pub fn new(pattern: &str) -> Self {
-        let prefix = pattern.split(['*', '?']).next().unwrap_or_default();
-        Self { prefix: prefix.into(), whole: WildMatch::new(pattern) }
+        let prefix = pattern.split(['*', '?']).next().unwrap_or_default().as_bytes();
+        let last = prefix.len().checked_sub(1).and_then(|last| u32::try_from(last).ok());
+        Self { probe: last.zip(prefix.last().copied()), whole: Box::new(WildMatch::new(pattern)) }
     }
 
     /// Whether the whole of a text matches.
     #[must_use]
+    #[inline]
     pub fn matches(&self, text: &str) -> bool {
-        text.starts_with(&*self.prefix) && self.whole.matches(text)
+        self.probe.is_none_or(|(index, byte)| text.as_bytes().get(index as usize) == Some(&byte)) && self.whole.matches(text)
     }
 
     /// The pattern as it was written, several `*` in a row as one.
@@ -64,7 +70,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_prefix_changes_nothing(pattern in "[ab*?]{0,6}", text in "[ab]{0,6}") {
+        fn the_probe_changes_nothing(pattern in "[aä*?]{0,6}", text in "[aä]{0,6}") {
             prop_assert_eq!(Glob::new(&pattern).matches(&text), WildMatch::new(&pattern).matches(&text));
         }
 

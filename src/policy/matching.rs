@@ -75,18 +75,20 @@ impl<'f> Subject<'f> {
         let When { version, device, user_agent, encoding, client_certificate, path, started_by, share } = &rule.when;
         let Facts { path: sent, user_agent: agent, client_certificate: subject, .. } = *self.facts;
         let message = self.message;
-        let says = |holds: &dyn Fn(&Message<'_>) -> bool| message.is_some_and(holds);
         // The cheap ones first.
-        if version.as_ref().is_some_and(|any| !says(&|m| m.declared.known().is_some_and(|declared| any.contains(&declared)))) {
+        if version
+            .as_ref()
+            .is_some_and(|any| !message.is_some_and(|m| m.declared.known().is_some_and(|declared| any.contains(&declared))))
+        {
             return Some(Condition::Version);
         }
-        if encoding.is_some_and(|encoding| !says(&|m| m.encoding == encoding)) {
+        if encoding.is_some_and(|encoding| !message.is_some_and(|m| m.encoding == encoding)) {
             return Some(Condition::Encoding);
         }
-        if started_by.is_some_and(|starter| !says(&|m| m.started_by == Some(starter))) {
+        if started_by.is_some_and(|starter| !message.is_some_and(|m| m.started_by == Some(starter))) {
             return Some(Condition::StartedBy);
         }
-        if device.as_ref().is_some_and(|glob| !says(&|m| glob.matches(&m.device))) {
+        if device.as_ref().is_some_and(|glob| !message.is_some_and(|m| glob.matches(&m.device))) {
             return Some(Condition::Device);
         }
         if user_agent.as_ref().is_some_and(|glob| !agent.is_some_and(|agent| glob.matches(agent))) {
@@ -98,7 +100,7 @@ impl<'f> Subject<'f> {
         if path.as_ref().is_some_and(|glob| !glob.matches(sent)) {
             return Some(Condition::Path);
         }
-        if share.is_some_and(|share| !says(&|m| *self.bucket.get_or_init(|| bucket(&m.device)) < share)) {
+        if share.is_some_and(|share| message.is_none_or(|m| *self.bucket.get_or_init(|| bucket(&m.device)) >= share)) {
             return Some(Condition::Share);
         }
         None
