@@ -15,7 +15,7 @@ use crate::{
         facts::{Content, Dtd, Facts, Integrity, Message},
         reason::{Reason, Requirement, Verdict},
     },
-    server::pulse::UnderWay,
+    server::{pulse::UnderWay, tls::ClientCertificate},
     syncml::{
         alert::StartedBy,
         header::{Encoding, HeaderIndex},
@@ -33,6 +33,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// The certificate that the client showed.
+    pub certificate: Option<ClientCertificate>,
     /// Held by all that is not over yet.
     pub alive: tokio::sync::mpsc::Sender<()>,
 }
@@ -165,7 +167,7 @@ impl Exchange {
         Facts {
             path: self.collected.parts.uri.path(),
             user_agent: self.collected.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()),
-            client_certificate: None,
+            client_certificate: self.collected.carried.connection.certificate.as_ref().map(|certificate| &*certificate.subject),
             content,
         }
     }

@@ -85,6 +85,9 @@ pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &s
     if !host.is_empty() {
         insert(headers, &OURS[3], host);
     }
+    if let Some(certificate) = &connection.certificate {
+        headers.insert(&OURS[4], certificate.header.clone());
+    }
     via(headers, version);
     insert(headers, &DECISION, carried.open.id());
 }

@@ -17,6 +17,7 @@ use super::{
     Context, Phase,
     listener::Acceptor,
     pulse::{Expired, Noticed, Pulse},
+    tls::ClientCertificate,
 };
 use crate::{
     decisions::Kind,
@@ -41,10 +42,10 @@ pub(super) async fn serve(
 ) {
     let _ = stream.set_nodelay(true);
     let tls = acceptor.is_some();
-    let connection = Arc::new(Connection { listener, peer, tls, alive });
+    let mut connection = Connection { listener, peer, tls, certificate: None, alive };
     let limits = *context.shared.live.load().limits();
     let Some(acceptor) = acceptor else {
-        return http(stream, false, connection, context, &limits).await;
+        return http(stream, false, connection.into(), context, &limits).await;
     };
     // A connection that closes without a word is a health check, not a failure.
     let handshake = async {
@@ -61,8 +62,10 @@ pub(super) async fn serve(
     match done {
         Ok(None) => {}
         Ok(Some(Ok(stream))) => {
-            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            http(stream, h2, connection, context, &limits).await;
+            let session = stream.get_ref().1;
+            let h2 = session.alpn_protocol() == Some(b"h2");
+            connection.certificate = session.peer_certificates().and_then(<[_]>::first).and_then(ClientCertificate::of);
+            http(stream, h2, connection.into(), context, &limits).await;
         }
         Ok(Some(Err(error))) => failed(Reason::TlsHandshake, Some(&error.to_string()), None, &connection, context),
         Err(_) => failed(Reason::ConnectionTooSlow, None, None, &connection, context),

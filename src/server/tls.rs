@@ -2,12 +2,15 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::HeaderValue;
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
 use tokio_rustls::TlsAcceptor;
+use x509_cert::{Certificate, der::Decode};
 
 use crate::policy::site::{ClientAuth, ListenerTls};
 
@@ -32,6 +35,25 @@ pub fn acceptor(tls: &ListenerTls) -> io::Result<TlsAcceptor> {
         .map_err(|error| named(&tls.certificate, error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// The certificate that a client showed, and that was checked.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// Its subject, as RFC 4514 writes it: `CN=fleet-7,O=Example`. Empty when it cannot be read.
+    pub subject: Box<str>,
+    /// The value of `Client-Cert` (RFC 9440, section 2.1).
+    pub header: HeaderValue,
+}
+
+impl ClientCertificate {
+    /// From the certificate itself.
+    #[must_use]
+    pub fn of(der: &CertificateDer<'_>) -> Option<Self> {
+        let header = HeaderValue::try_from(format!(":{}:", BASE64_STANDARD.encode(der))).ok()?;
+        let subject = Certificate::from_der(der).map(|certificate| certificate.tbs_certificate().subject().to_string());
+        Some(Self { subject: subject.unwrap_or_default().into(), header })
+    }
 }
 
 /// The certificates of a PEM file.

@@ -102,14 +102,20 @@ async fn client_certificates_are_asked_for_and_checked() {
     for (client_auth, identity, served) in
         [("required", true, true), ("required", false, false), ("optional", true, true), ("optional", false, true)]
     {
-        let rig = Rig::with_listener(&listener(&certs, client_auth), "", &[&site(upstream.address, "[\"DM/1.2\"]", "")]).await;
+        let rule = "[[rule]]\nname = \"known\"\nwhen = { client_certificate = \"*CN=*\" }\nthen = { verdict = \"pass\" }";
+        let rig = Rig::with_listener(&listener(&certs, client_auth), "", &[&site(upstream.address, "[\"DM/1.2\"]", rule)]).await;
         let mut stream = connect(&rig, client(&certs, identity, &[])).await.unwrap();
-        let _ = stream.write_all(&post("", body.as_bytes())).await;
+        let _ = stream.write_all(&post("Client-Cert: :forged=:\r\n", body.as_bytes())).await;
         let got = Answer::read(&mut stream).await;
         assert_eq!(got.status == 200, served, "{client_auth} {identity}");
         let line = rig.line().await;
         if served {
             assert_eq!(line["kind"], "message");
+            assert_eq!(line["rule"].as_str(), identity.then_some("known"));
+            let pem = std::fs::read_to_string(certs.join("client.pem")).unwrap();
+            let der: String = pem.lines().skip(1).take_while(|line| !line.starts_with('-')).collect();
+            let seen = upstream.seen().pop().unwrap();
+            assert_eq!(seen.header("client-cert").map(str::to_owned), identity.then(|| format!(":{der}:")));
         } else {
             assert_eq!((line["kind"].as_str(), line["reason"].as_str()), (Some("connection"), Some("tls-handshake")));
             assert!(line["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
