@@ -49,7 +49,7 @@ fn rank(pattern: &str, host: &str) -> Option<usize> {
 
 /// IPv6 addresses can be written in many ways.
 fn is_same_address(pattern: &str, host: &str) -> bool {
-    let address = |text: &str| text.contains(':').then(|| text.parse::<std::net::Ipv6Addr>().ok()).flatten();
+    let address = |text: &str| text.contains(':').then(|| text.parse::<core::net::Ipv6Addr>().ok()).flatten();
     address(pattern).is_some_and(|pattern| address(host) == Some(pattern))
 }
 

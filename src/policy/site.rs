@@ -232,7 +232,7 @@ pub struct Listener {
     /// Its name in log lines.
     pub name: Arc<str>,
     /// Address and port; port 0 takes any free one.
-    pub address: std::net::SocketAddr,
+    pub address: core::net::SocketAddr,
     /// TLS, when it is spoken.
     pub tls: Option<ListenerTls>,
 }

@@ -101,3 +101,50 @@ pub(crate) fn there_and_back(encoding: Encoding, folder: &str) {
     }
     println!("{crossed} crossings");
 }
+
+#[tokio::test]
+async fn every_message_that_can_be_read_passes_through_sockets_byte_for_byte() {
+    use crate::rig::{Does, Rig, Upstream, ok};
+    for (folder, encoding) in [("xml", Encoding::Xml), ("wbxml", Encoding::Wbxml)] {
+        let kind = format!("application/vnd.syncml.dm+{}", encoding.name());
+        let answer = kind.clone();
+        let upstream = Upstream::start(move |seen| Does::Answer(ok(&answer, &seen.body))).await;
+        let all = "[\"DM/1.1\", \"DM/1.2\", \"DM/1.3\", \"SyncML/1.0\", \"SyncML/1.1\", \"SyncML/1.2\"]";
+        // Every version is recommended to those who use it, so that nothing is to be edited.
+        let rules = "[[rule]]\nname = \"all\"\nwhen = { version = \">=DM/1.1\" }\nthen = { verdict = \"pass\" }\n\
+            [[rule]]\nname = \"all of DS\"\nwhen = { version = \">=SyncML/1.0\" }\nthen = { verdict = \"pass\" }";
+        let lenient = Rig::start("", &[&crate::rig::site(upstream.address, all, rules)]).await;
+        let strict_rules = format!("strict = true\n{rules}");
+        let strict = Rig::start("", &[&crate::rig::site(upstream.address, all, &strict_rules)]).await;
+        let (mut passed, mut lines) = (0, 0);
+        for real in messages(folder) {
+            let readable = syncml::scan(encoding, &real.raw).is_ok();
+            let head = format!(
+                "POST / HTTP/1.1\r\nHost: dm.example\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+                real.raw.len()
+            );
+            let raw = [head.as_bytes(), &real.raw].concat();
+            let got = lenient.send(&raw).await;
+            lines += 1;
+            if readable {
+                let known = matches!(VersionTable::default().recognise(&real.ver_proto), Declared::Known(_));
+                if known && got.text().contains("<Data>505</Data>") {
+                    continue;
+                }
+                if known {
+                    assert!(got.status == 200 && got.body == real.raw[..], "{}: {} {}", real.name, got.status, got.body.len());
+                    assert_eq!(upstream.seen().pop().unwrap().body, real.raw);
+                    passed += 1;
+                }
+            } else {
+                assert_eq!(got.status, 400, "{}", real.name);
+            }
+            let whole = syncml::scan(encoding, &real.raw).and_then(|index| syncml::check(&real.raw, &index)).is_ok();
+            if !whole {
+                assert_eq!(strict.send(&raw).await.status, 400, "{}", real.name);
+            }
+        }
+        println!("{folder}: {passed} passed byte for byte");
+        lenient.lines(lines).await;
+    }
+}

@@ -16,6 +16,7 @@ mod inspect;
 mod life;
 mod matrix;
 mod policies;
+mod purity;
 mod rig;
 mod telemetry;
 mod tls;

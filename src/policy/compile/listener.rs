@@ -1,6 +1,7 @@
 //! `[[listener]]`.
 
-use std::{net::SocketAddr, ops::Range};
+use core::net::SocketAddr;
+use std::ops::Range;
 
 use super::value;
 use crate::policy::{

@@ -1,6 +1,7 @@
 //! Values with a notation of their own: versions, sizes, durations, addresses, URLs, shares, hosts.
 
-use std::{net::SocketAddr, ops::Range, time::Duration};
+use core::net::SocketAddr;
+use std::{ops::Range, time::Duration};
 
 use bytesize::ByteSize;
 use http::Uri;
@@ -168,7 +169,7 @@ pub(super) fn host(value: &Value<'_>) -> Option<Box<str>> {
         return wrong("a URL; only the host belongs here");
     }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if let Ok(address) = bare.parse::<std::net::IpAddr>() {
+    if let Ok(address) = bare.parse::<core::net::IpAddr>() {
         return Some(address.to_string().into());
     }
     if text.contains(':') {
