@@ -50,7 +50,7 @@ commands! {
 /// It stands between devices and servers that speak different protocol versions. Every conversation
 /// uses a version that both sides support, or the device is told which one to use.
 #[derive(Debug, Parser)]
-#[command(name = "protover", version, propagate_version = true, arg_required_else_help = true, after_help = STATUS)]
+#[command(name = "protover", version, arg_required_else_help = true, after_help = STATUS)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
