@@ -65,3 +65,6 @@ where
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

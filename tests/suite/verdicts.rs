@@ -384,3 +384,35 @@ async fn strict_reads_the_whole_message_and_believes_no_contradiction() {
         std::fs::write(lenient.log_path(), "").unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_body_says_how_it_is_encoded_whatever_the_content_type_says() {
+    use protover::{
+        reference::{Document, document::Header},
+        syncml::{header::Encoding, version::Version},
+    };
+    let upstream = Upstream::echoing().await;
+    let lenient = Rig::start("", &[&site(upstream.address, "[\"DM/1.2\"]", "")]).await;
+    let strict = Rig::start("", &[&site(upstream.address, "[\"DM/1.2\"]", "strict = true")]).await;
+    let header = Header { session: "1", message: 1, target: "http://dm.example/dm", source: "IMEI:1", ..Header::default() };
+    let document = Document::new(Version::DM_1_2, &header, Vec::new());
+    for (encoding, said) in [(Encoding::Wbxml, "xml"), (Encoding::Xml, "wbxml")] {
+        let body = document.write(encoding);
+        let head = format!(
+            "POST /dm HTTP/1.1\r\nHost: dm.example\r\nContent-Type: application/vnd.syncml.dm+{said}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let raw = [head.as_bytes(), &body].concat();
+        assert_eq!(lenient.send(&raw).await.body, body);
+        let line = lenient.lines(1).await.remove(0);
+        assert_eq!((verdict(&line), str_of(&line, "encoding")), (("pass", "recommended"), encoding.name()));
+        assert_eq!(line["detail"], "Content-Type contradicts the message");
+        let got = strict.send(&raw).await;
+        let said = got.header("content-type").unwrap();
+        assert_eq!(said, format!("application/vnd.syncml.dm+{}", encoding.name()), "the answer says what it is");
+        assert!(Document::read(encoding, &got.body).unwrap().commands()[0].text_at(&["Data"]).starts_with(['4', '5']));
+        assert_eq!(verdict(&strict.lines(1).await[0]), ("refuse", "media-type-mismatch"));
+        std::fs::write(lenient.log_path(), "").unwrap();
+        std::fs::write(strict.log_path(), "").unwrap();
+    }
+}

@@ -137,11 +137,42 @@ fn xml_and_its_wbxml_twin_are_the_same_by_oracle_xml2wbxml() {
                 continue;
             }
             assert_eq!(facts(&raw, &wbxml), facts(&real.raw, &xml), "{}", real.name);
+            assert_eq!(decided(&raw, &wbxml), decided(&real.raw, &xml), "{}", real.name);
             assert_eq!(elements(WBXML, &raw), elements(Encoding::Xml, &real.raw), "{}", real.name);
             twins += 1;
         }
     }
     println!("{twins} twins");
+}
+
+/// What a site with a server for DM 1.1 and a few rules decides about a message.
+fn decided(raw: &[u8], index: &HeaderIndex) -> Vec<String> {
+    use protover::policy::{
+        decide::decide,
+        facts::{Content, Dtd, Facts, Integrity, Message},
+    };
+    let rules = "[[rule]]\nname = \"started by clients\"\nwhen = { started_by = \"client\", share = \"30%\" }\nthen = { verdict = \"pass\" }";
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    let log = std::path::Path::new("unused");
+    let sites = ["bridge", "refuse"].map(|then| {
+        crate::rig::site(address, "[\"DM/1.1\", \"SyncML/1.1\"]", &format!("[unsupported]\nthen = \"{then}\"\n{rules}"))
+    });
+    let decide_by = |site: &String| {
+        let policies = crate::rig::policies(log, "", "", &[site]);
+        let content = Content::Message(Message {
+            encoding: index.encoding,
+            declared: policies.versions.recognise(&index.text(raw, index.ver_proto)),
+            dtd: Dtd::Agrees,
+            media_type_agrees: true,
+            device: index.text(raw, index.source),
+            first: true,
+            started_by: syncml::started_by(raw, index),
+            integrity: Integrity::None,
+        });
+        let facts = Facts { path: "/", user_agent: None, client_certificate: None, content };
+        format!("{:?}", decide(&policies.sites[0], &policies.versions, &facts))
+    };
+    sites.iter().map(decide_by).collect()
 }
 
 /// Every message of the corpus, taken to another version, by name: before and after.

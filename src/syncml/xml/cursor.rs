@@ -8,9 +8,10 @@ use super::{
         limits,
         malformed::{Malformed, Problem},
     },
+    chars::is_space,
     prologue::{self, Before},
     scope::Scope,
-    token::{Token, Tokens, is_space},
+    token::{Token, Tokens},
 };
 
 /// A walk through an XML message: checks tags against each other, name spaces, and [`limits`].

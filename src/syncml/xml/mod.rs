@@ -8,6 +8,7 @@
 //! ends to its caller, so every byte would be looked at twice. quick-xml does what it is best at: it
 //! escapes what is written, and the tests hold its reading against ours.
 
+mod chars;
 mod cursor;
 mod prologue;
 mod scope;

@@ -5,7 +5,8 @@ use super::{
         header::Span,
         malformed::{Malformed, Problem},
     },
-    token::{Token, Tokens, attributes, is_space},
+    chars::is_space,
+    token::{Token, Tokens, attributes},
 };
 
 /// What was found before the root.

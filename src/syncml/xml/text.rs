@@ -2,7 +2,8 @@
 
 use super::{
     super::header::Span,
-    token::{Token, Tokens, referred},
+    chars::referred,
+    token::{Token, Tokens},
 };
 
 /// The characters that a piece of XML content stands for: references resolved, CDATA sections and

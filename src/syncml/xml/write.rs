@@ -9,8 +9,8 @@ use super::{
         header::{Field, Form, Span, XmlPrologue},
         version::Forms,
     },
+    chars::is_space,
     scope::split,
-    token::is_space,
 };
 
 /// Writes XML elements.
