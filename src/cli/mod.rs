@@ -1,5 +1,5 @@
 //! The commands, one file each. A command is a `clap::Args` with `run(self)`; a new one is a `mod`
-//! line and a line in [`commands!`].
+//! line and a line in `commands!`.
 
 mod certs;
 mod check;

@@ -1,6 +1,6 @@
 //! Policy: from the facts about a request to what is done with it. Pure: no sockets, no files, no clock.
 //!
-//! [`compile`] reads files and finds everything that is wrong in them at once; [`decide::decide`] is the
+//! [`compile()`] reads files and finds everything that is wrong in them at once; [`decide::decide`] is the
 //! only place where decisions are made, and [`explain::explain`] says how it came to one.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 

@@ -2,7 +2,7 @@
 //!
 //! Each layer takes what the one before it made, and all of them answer with a [`Ruled`]. Order and
 //! completeness are therefore checked by the compiler, and no error can get past the log: below
-//! [`record`] the error type is [`Infallible`].
+//! `record` the error type is [`Infallible`].
 
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 

@@ -15,7 +15,7 @@ use super::{
 /// may not be there twice, since two readers could then see two different messages.
 ///
 /// # Errors
-/// [`Malformed`] as [`super::scan`].
+/// [`Malformed`] as [`super::scan()`].
 pub fn header<S: Steps>(
     steps: &mut S,
     encoding: Encoding,

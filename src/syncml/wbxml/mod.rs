@@ -32,7 +32,7 @@ use tokens::Tokens;
 /// Reads the header, the root's tag and SyncHdr.
 ///
 /// # Errors
-/// [`Malformed`] as [`super::scan`].
+/// [`Malformed`] as [`super::scan()`].
 pub fn scan(raw: &[u8]) -> Result<HeaderIndex, Malformed> {
     let bounded = raw.get(..limits::HEADER).unwrap_or(raw);
     match read(bounded) {

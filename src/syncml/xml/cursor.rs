@@ -66,7 +66,7 @@ impl<'a> Cursor<'a> {
         let mut cursor = Self::document(raw)?;
         cursor.step()?;
         if cursor.ending.is_some() {
-            return Err(Malformed::new(Problem::NoSyncHdr, cursor.tokens.at()));
+            return Err(Malformed::new(Problem::NoSyncHdr, cursor.tokens.at));
         }
         cursor.tokens = Tokens::new(raw, index.body as usize);
         Ok(cursor)

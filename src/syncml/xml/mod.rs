@@ -8,6 +8,7 @@
 //! ends to its caller, so every byte would be looked at twice. quick-xml does what it is best at: it
 //! escapes what is written, and the tests hold its reading against ours.
 
+mod attribute;
 mod chars;
 mod cursor;
 mod prologue;
@@ -31,7 +32,7 @@ use super::{
 /// Reads prologue, root tag and SyncHdr.
 ///
 /// # Errors
-/// [`Malformed`] as [`super::scan`].
+/// [`Malformed`] as [`super::scan()`].
 pub fn scan(raw: &[u8]) -> Result<HeaderIndex, Malformed> {
     let bounded = raw.get(..limits::HEADER).unwrap_or(raw);
     let index = Cursor::document(bounded).and_then(|mut cursor| {

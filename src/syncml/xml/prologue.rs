@@ -5,8 +5,9 @@ use super::{
         header::Span,
         malformed::{Malformed, Problem},
     },
+    attribute::attributes,
     chars::is_space,
-    token::{Token, Tokens, attributes},
+    token::{Token, Tokens},
 };
 
 /// What was found before the root.

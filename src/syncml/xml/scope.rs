@@ -2,7 +2,7 @@
 
 use super::{
     super::{element::Element, header::Span, malformed::Malformed},
-    token::attributes,
+    attribute::attributes,
 };
 
 /// A declaration in force: `xmlns="…"` or `xmlns:prefix="…"`.

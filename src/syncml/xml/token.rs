@@ -9,7 +9,8 @@ use super::{
         limits,
         malformed::{Malformed, Problem},
     },
-    chars::{SHORT, class, is_ascii_name, is_name, is_space, referred, run},
+    attribute::Names,
+    chars::{is_ascii_name, is_name, is_space, referred, run},
 };
 
 /// A token. Spans are indices into the message.
@@ -42,29 +43,18 @@ impl Token {
     }
 }
 
-/// An attribute: its name, and its value without the quotes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Attribute {
-    pub(super) name: Span,
-    pub(super) value: Span,
-}
-
 /// Where the reading stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tokens<'a> {
-    raw: &'a [u8],
-    at: usize,
+    pub(super) raw: &'a [u8],
+    pub(super) at: usize,
 }
 
-type Result<T> = std::result::Result<T, Malformed>;
+pub(super) type Result<T> = std::result::Result<T, Malformed>;
 
 impl<'a> Tokens<'a> {
     pub(super) fn new(raw: &'a [u8], at: usize) -> Self {
         Self { raw, at }
-    }
-
-    pub(super) fn at(&self) -> usize {
-        self.at
     }
 
     /// The next token; `None` at the end of the bytes.
@@ -159,44 +149,8 @@ impl<'a> Tokens<'a> {
         Ok(Token::End { tag: Span::new(start..self.at), name })
     }
 
-    /// An attribute, checked: name, `=`, quoted value.
-    fn attribute(&mut self) -> Result<Attribute> {
-        let name = self.name()?;
-        self.space();
-        self.expect(b"=")?;
-        self.space();
-        if let Some(value) = self.plainly_quoted() {
-            return Ok(Attribute { name, value });
-        }
-        let value = self.quoted()?;
-        if memchr(b'<', value.of(self.raw)).is_some() {
-            return Err(Malformed { problem: Problem::Syntax, at: value.start });
-        }
-        let end = self.at;
-        let mut from = value.start as usize;
-        while let Some(found) = memchr(b'&', self.raw.get(from..value.end as usize).unwrap_or_default()) {
-            self.at = from + found;
-            self.reference()?;
-            from = self.at;
-        }
-        self.at = end;
-        Ok(Attribute { name, value })
-    }
-
-    /// A value in quotes that is short and holds nothing that needs a closer look.
-    fn plainly_quoted(&mut self) -> Option<Span> {
-        let [quote @ (b'"' | b'\''), rest @ ..] = self.raw.get(self.at..)? else { return None };
-        let len = rest.iter().take(SHORT).position(|byte| byte == quote || class::has(*byte, class::MARKUP | class::SUSPECT))?;
-        if rest.get(len) != Some(quote) {
-            return None;
-        }
-        let start = self.at + 1;
-        self.at = start + len + 1;
-        Some(Span::new(start..start + len))
-    }
-
     /// A value in quotes; the reading stands behind them.
-    fn quoted(&mut self) -> Result<Span> {
+    pub(super) fn quoted(&mut self) -> Result<Span> {
         let quote = match self.raw.get(self.at) {
             Some(quote @ (b'"' | b'\'')) => *quote,
             Some(_) => return Err(self.problem(Problem::Syntax)),
@@ -209,7 +163,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// `&name;`, `&#10;` or `&#xA;`.
-    fn reference(&mut self) -> Result<Span> {
+    pub(super) fn reference(&mut self) -> Result<Span> {
         const LONGEST: usize = 12;
         let start = self.at;
         let rest = self.raw.get(start + 1..).unwrap_or_default();
@@ -292,7 +246,7 @@ impl<'a> Tokens<'a> {
         Ok(Token::Doctype { whole: Span::new(start..self.at), public, system })
     }
 
-    fn name(&mut self) -> Result<Span> {
+    pub(super) fn name(&mut self) -> Result<Span> {
         let start = self.at;
         let rest = self.raw.get(start..).unwrap_or_default();
         let mut len = rest.iter().position(|byte| !is_ascii_name(*byte)).unwrap_or(rest.len());
@@ -318,7 +272,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Passes over white space; whether there was any.
-    fn space(&mut self) -> bool {
+    pub(super) fn space(&mut self) -> bool {
         let rest = self.raw.get(self.at..).unwrap_or_default();
         let len = rest.iter().position(|byte| !is_space(*byte)).unwrap_or(rest.len());
         self.at += len;
@@ -332,7 +286,7 @@ impl<'a> Tokens<'a> {
         Err(self.problem(if self.at >= self.raw.len() { Problem::Truncated } else { Problem::Syntax }))
     }
 
-    fn expect(&mut self, what: &[u8]) -> Result<()> {
+    pub(super) fn expect(&mut self, what: &[u8]) -> Result<()> {
         let rest = self.raw.get(self.at..).unwrap_or_default();
         if rest.starts_with(what) {
             self.at += what.len();
@@ -383,53 +337,7 @@ impl<'a> Tokens<'a> {
         Ok(())
     }
 
-    fn problem(&self, problem: Problem) -> Malformed {
+    pub(super) fn problem(&self, problem: Problem) -> Malformed {
         Malformed::new(problem, self.at)
-    }
-}
-
-/// The attributes of a tag that was read already, or of an XML declaration.
-pub(super) fn attributes(raw: &[u8], inside: Span) -> impl Iterator<Item = Result<Attribute>> {
-    let end = inside.end as usize;
-    let mut tokens = Tokens { raw: raw.get(..end).unwrap_or_default(), at: inside.start as usize };
-    std::iter::from_fn(move || {
-        let spaced = tokens.space();
-        if tokens.at >= end {
-            return None;
-        }
-        if !spaced {
-            let at = std::mem::replace(&mut tokens.at, end);
-            return Some(Err(Malformed::new(Problem::Syntax, at)));
-        }
-        let attribute = tokens.attribute();
-        if attribute.is_err() {
-            tokens.at = end;
-        }
-        Some(attribute)
-    })
-}
-
-/// The names of one tag's attributes, none of them twice.
-struct Names {
-    list: [Span; limits::ATTRIBUTES],
-    len: usize,
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self { list: [Span { start: 0, end: 0 }; limits::ATTRIBUTES], len: 0 }
-    }
-}
-
-impl Names {
-    fn add(&mut self, raw: &[u8], name: Span) -> Result<()> {
-        let earlier = self.list.get(..self.len).unwrap_or_default();
-        if earlier.iter().any(|other| other.of(raw) == name.of(raw)) {
-            return Err(Malformed { problem: Problem::Syntax, at: name.start });
-        }
-        let place = self.list.get_mut(self.len).ok_or(Malformed { problem: Problem::TooLarge, at: name.start })?;
-        *place = name;
-        self.len += 1;
-        Ok(())
     }
 }
