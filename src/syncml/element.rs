@@ -32,9 +32,9 @@ macro_rules! elements {
             /// The element of this local name.
             #[must_use]
             #[allow(non_upper_case_globals, reason = "one constant per element, for the match below")]
-            pub fn named(name: &str) -> Self {
+            pub fn named(name: impl AsRef<[u8]>) -> Self {
                 $(const $variant: &[u8] = stringify!($variant).as_bytes();)*
-                match name.as_bytes() {
+                match name.as_ref() {
                     $($variant => Self::$variant,)*
                     _ => Self::Other,
                 }

@@ -84,13 +84,12 @@ pub(super) struct Names {
     len: usize,
 }
 
-impl Default for Names {
-    fn default() -> Self {
-        Self { list: [Span { start: 0, end: 0 }; limits::ATTRIBUTES], len: 0 }
-    }
-}
-
 impl Names {
+    /// With one name.
+    pub(super) fn of(first: Span) -> Self {
+        Self { list: [first; limits::ATTRIBUTES], len: 1 }
+    }
+
     pub(super) fn add(&mut self, raw: &[u8], name: Span) -> Result<()> {
         let earlier = self.list.get(..self.len).unwrap_or_default();
         if earlier.iter().any(|other| other.of(raw) == name.of(raw)) {

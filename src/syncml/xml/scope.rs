@@ -55,8 +55,7 @@ impl Scope {
             Some(binding) => binding.ours,
             None => prefix.of(raw) != b"xml",
         };
-        let local = std::str::from_utf8(local.of(raw)).unwrap_or_default();
-        if ours { Element::named(local) } else { Element::Other }
+        if ours { Element::named(local.of(raw)) } else { Element::Other }
     }
 
     /// The value of the declaration that covers a name.

@@ -108,7 +108,7 @@ impl<'a> Tokens<'a> {
         self.at += 1;
         let name = self.name()?;
         let attributes = self.at;
-        let mut seen = None;
+        let (mut first, mut seen) = (None, None);
         loop {
             let spaced = self.space();
             let tag_end = match self.raw.get(self.at..) {
@@ -124,7 +124,14 @@ impl<'a> Tokens<'a> {
                 return Ok(Token::Start { tag: Span::new(start..self.at), name, attributes, empty });
             }
             let attribute = self.attribute()?;
-            seen.get_or_insert_with(Names::default).add(self.raw, attribute.name)?;
+            // Most tags have one, which cannot be there twice.
+            match first {
+                None => first = Some(attribute.name),
+                Some(first) => {
+                    let seen = seen.get_or_insert_with(|| Names::of(first));
+                    seen.add(self.raw, attribute.name)?;
+                }
+            }
         }
     }
 
