@@ -73,11 +73,12 @@ struct Read {
     index: HeaderIndex,
 }
 
-/// Makes an answer fit for the device. `parts` and `plain` are the request's.
+/// Makes an answer fit for the device. `plain` is the request's body, and `parts` its head, which is there
+/// when the answer may have to be edited.
 pub(super) async fn annotate(
     response: Response<Incoming>,
     returns: Return,
-    parts: &Parts,
+    parts: Option<&Parts>,
     plain: &Bytes,
     deadline: Instant,
     began: Instant,
@@ -91,10 +92,10 @@ pub(super) async fn annotate(
     }
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let is_syncml = content_type.and_then(MediaType::parse).is_some_and(|media_type| media_type.kind.encoding().is_some());
-    if !returns.may_edit() || !is_syncml {
+    let Some(parts) = parts.filter(|_| is_syncml) else {
         let stall = carried.live.limits().upstream_timeout;
         return Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried);
-    }
+    };
 
     let raw = match gather(incoming, carried.live.limits().body, deadline).await {
         Ok(raw) => raw,

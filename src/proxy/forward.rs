@@ -62,7 +62,7 @@ pub(super) async fn forward(mut exchange: Exchange, decision: Decision) -> Ruled
         return Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::BadRequest, "invalid request target", carried);
     };
     let returns = Return { site: site.clone(), decision, uri: uri.clone(), known: message, enforce };
-    let original = parts.clone();
+    let original = returns.may_edit().then(|| parts.clone());
     if returns.may_edit() {
         // What has to be read must not be packed in a way that protover cannot read.
         parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -85,7 +85,7 @@ pub(super) async fn forward(mut exchange: Exchange, decision: Decision) -> Ruled
     let answer = tokio::time::timeout_at(deadline, upstream.send(request)).await;
     carried.open.upstream = Some(began.elapsed());
     match answer {
-        Ok(Ok(response)) => annotate::annotate(response, returns, &original, &plain, deadline, began, carried).await,
+        Ok(Ok(response)) => annotate::annotate(response, returns, original.as_ref(), &plain, deadline, began, carried).await,
         Ok(Err(failure)) => failed(failure, carried),
         Err(_) => Ruled::http(StatusCode::GATEWAY_TIMEOUT, Verdict::Fail, Reason::UpstreamTooSlow, "", carried),
     }

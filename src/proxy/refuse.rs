@@ -53,11 +53,14 @@ pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Deci
     let Exchange { collected, message, .. } = exchange;
     let mut carried = collected.carried;
     let (name, status) = match obstacle {
-        Obstacle::Malformed(malformed) => return http_400(&malformed.to_string(), carried),
+        Obstacle::Malformed(malformed) => {
+            (carried.open.used, carried.open.server) = (None, None);
+            return http_400(&malformed.to_string(), carried);
+        }
         Obstacle::Element { name, status, .. } => (*name, *status),
     };
     carried.cannot_bridge(Reason::CannotBridge, name);
-    carried.open.used = None;
+    (carried.open.used, carried.open.server) = (None, None);
     let (Body::Read { plain, .. }, Some(known)) = (collected.body, message) else {
         return Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::CannotBridge, name, carried);
     };
