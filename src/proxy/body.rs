@@ -149,6 +149,14 @@ impl Answer {
     }
 }
 
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some((record, under_way)) = self.record.take() {
+            under_way.pulse().not_answered(record);
+        }
+    }
+}
+
 impl Body for Answer {
     type Data = Bytes;
     type Error = io::Error;

@@ -8,7 +8,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,7 +21,10 @@ use tokio::{
 };
 
 use super::heads::Heads;
-use crate::{decisions::Open, policy::site::Limits};
+use crate::{
+    decisions::Open,
+    policy::{reason::Reason, site::Limits},
+};
 
 /// A moment, in microseconds after the connection was accepted, plus one; 0 is never.
 #[derive(Debug, Default)]
@@ -63,6 +66,8 @@ pub struct Pulse {
     bytes_in: AtomicU64,
     /// The number of the request whose framing is ambiguous; 0 without.
     ambiguous: AtomicU32,
+    /// Whether it was ended because the client sent or took nothing for too long.
+    too_slow: AtomicBool,
     /// Answers that were handed over, but not yet written to the socket.
     answered: Mutex<Vec<(Open, UnderWay)>>,
 }
@@ -95,6 +100,7 @@ impl Pulse {
             blocked_since: Moment::default(),
             bytes_in: AtomicU64::new(0),
             ambiguous: AtomicU32::new(0),
+            too_slow: AtomicBool::new(false),
             answered: Mutex::default(),
         }
     }
@@ -115,6 +121,14 @@ impl Pulse {
             self.answers().push((record, under_way));
         } else {
             record.finish();
+        }
+    }
+
+    /// Ends the record of an answer that could not be given to its last byte: by the client's going away,
+    /// or because it took nothing for too long.
+    pub fn not_answered(&self, record: Open) {
+        if self.too_slow.load(Relaxed) {
+            record.fail(Reason::ClientTooSlow);
         }
     }
 
@@ -182,6 +196,7 @@ impl Pulse {
             let mut until = now + step;
             if let Some((deadline, expired)) = self.deadline(limits) {
                 if deadline <= now {
+                    self.too_slow.store(matches!(expired, Expired::Body | Expired::Blocked), Relaxed);
                     return expired;
                 }
                 until = until.min(deadline);
@@ -232,7 +247,10 @@ pub struct Noticed<T> {
 impl<T> Drop for Noticed<T> {
     fn drop(&mut self) {
         // What was not written will not be. The answers hold the pulse, which holds them.
-        drop(std::mem::take(&mut *self.pulse.answers()));
+        let answers = std::mem::take(&mut *self.pulse.answers());
+        for (record, _under_way) in answers {
+            self.pulse.not_answered(record);
+        }
     }
 }
 

@@ -402,3 +402,27 @@ async fn a_connection_to_a_server_is_used_again() {
     }
     assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn idle_connections_end_and_so_do_those_that_do_not_take_their_answer() {
+    let upstream = Upstream::start(|seen| {
+        if seen.head.starts_with("GET") {
+            return Does::Answer(ok("text/plain", &vec![b'x'; 64 << 20]));
+        }
+        Does::Answer(ok(XML, &seen.body))
+    })
+    .await;
+    let limits = "[limits]\nidle_timeout = \"300ms\"\nbody_timeout = \"400ms\"\nheader_timeout = \"20s\"";
+    let rig = Rig::start(limits, &[&site(upstream.address, "[\"DM/1.2\"]", "")]).await;
+    let mut idle = TcpStream::connect(rig.address()).await.unwrap();
+    idle.write_all(&post("", message("1.2", "DM/1.2").as_bytes())).await.unwrap();
+    assert_eq!(Answer::read(&mut idle).await.status, 200);
+    let closed = tokio::time::timeout(Duration::from_secs(3), idle.read(&mut [0; 1])).await;
+    assert_eq!(closed.unwrap().unwrap(), 0, "nothing is lost, and nothing is logged");
+    let mut deaf = TcpStream::connect(rig.address()).await.unwrap();
+    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: dm.example\r\n\r\n").await.unwrap();
+    let lines = rig.lines(2).await;
+    assert_eq!((lines[1]["verdict"].as_str(), lines[1]["reason"].as_str()), (Some("fail"), Some("client-too-slow")));
+    assert!(lines[1]["bytes_out"].as_u64().unwrap() < 64 << 20);
+    drop(deaf);
+}
