@@ -1,8 +1,11 @@
 //! `protover serve`: runs the proxy.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use super::Failure;
 use crate::{config, decisions::Log, policy::site::Policies, server::Proxy, telemetry};
@@ -30,7 +33,7 @@ impl Serve {
         telemetry::start();
         let policies = self.load().map_err(Failure::Usage)?;
         let log = Log::start(&policies.settings.decisions).map_err(|error| Failure::Failed(format!("decision log: {error}")))?;
-        let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Failed(format!("runtime: {error}")))?;
+        let runtime = runtime().map_err(|error| Failure::Failed(format!("runtime: {error}")))?;
         let ended = runtime.block_on(self.serve(policies, log.clone()));
         // What still runs is cut off here; its lines are written as it is dropped.
         runtime.shutdown_timeout(Duration::from_secs(1));
@@ -47,7 +50,7 @@ impl Serve {
     }
 
     async fn serve(&self, policies: Policies, log: Log) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::Failed(error.to_string());
+        let failed = |error: io::Error| Failure::Failed(error.to_string());
         let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let mut ends = Ends {
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
@@ -102,6 +105,13 @@ impl Serve {
             Err(error) => tracing::error!(why, "policies not reloaded, the old ones stay in force:\n{error}"),
         }
     }
+}
+
+/// One thread where there is one core: what a second one would do there is to wake the first.
+fn runtime() -> io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut builder = if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build()
 }
 
 struct Ends {
