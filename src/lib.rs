@@ -7,6 +7,8 @@ pub mod policy;
 pub mod proxy;
 pub mod reference;
 pub mod server;
+pub mod session;
+pub mod store;
 pub mod syncml;
 pub mod telemetry;
 pub mod upstream;

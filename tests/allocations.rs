@@ -1,9 +1,13 @@
-//! How often protover asks for memory: unlike time, the same on every machine. A process of its own,
-//! since the counting allocator is global.
+//! How often protover asks for memory, and how much it keeps: unlike time, the same on every machine. A
+//! process of its own, since the counting allocator is global.
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
-use protover::syncml::{self, header::Encoding};
+use futures_util::FutureExt;
+use protover::{
+    policy, store,
+    syncml::{self, header::Encoding},
+};
 
 #[test]
 fn a_header_scan_of_4_kb_allocates_at_most_8_times() {
@@ -21,4 +25,21 @@ fn a_header_scan_of_4_kb_allocates_at_most_8_times() {
     });
     println!("{counted:?}");
     assert!(counted.count_total <= 8, "{counted:?}");
+}
+
+#[test]
+fn a_million_values_stay_within_the_size_of_the_memory_store() {
+    const SIZE: usize = 16 << 20;
+    let store = store::open(&policy::site::Store::Memory { size: SIZE }).unwrap();
+    let counted = allocation_counter::measure(|| {
+        for n in 0..1_000_000 {
+            let (key, value) = (format!("operator/IMEI:{n:015}/1F"), vec![b'v'; 200]);
+            let put = store.put(&key, value.into(), Duration::from_secs(600));
+            put.now_or_never().unwrap().unwrap();
+        }
+    });
+    println!("{counted:?}");
+    assert!(store.get("operator/IMEI:000000000999999/1F", None).now_or_never().unwrap().unwrap().is_some());
+    let most = usize::try_from(counted.bytes_max).unwrap();
+    assert!((SIZE / 2..SIZE + SIZE / 8).contains(&most), "{most} of {SIZE}");
 }

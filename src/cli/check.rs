@@ -79,7 +79,8 @@ fn row(site: &Site, versions: &VersionTable, declared: &Declared, encoding: Enco
         started_by: None,
         integrity: Integrity::None,
     };
-    let facts = Facts { path: &site.path, user_agent: None, client_certificate: None, content: Content::Message(message) };
+    let content = Content::Message(message);
+    let facts = Facts { path: &site.path, user_agent: None, client_certificate: None, content, learnt: &[] };
     let decision = decide(site, versions, &facts);
     let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let server = site.servers.get(decision.server()).filter(|_| decision.verdict() != Verdict::Refuse);

@@ -173,7 +173,11 @@ impl Stage {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let it = Server::start(any, Settings { versions: vec![Version::DM_1_1], ..Settings::default() }).await?;
         let both = vec![Version::DM_1_2, Version::DM_1_3];
-        let operator = Server::start(any, Settings { versions: both, resp_uri: true, ..Settings::default() }).await?;
+        let operator = Server::start(
+            any,
+            Settings { versions: both, resp_uri: Some("http://{host}/session/{session}".into()), ..Settings::default() },
+        )
+        .await?;
         let folder = Folder(std::env::temp_dir().join(format!("protover-demo-{}", std::process::id())));
         fs::create_dir(&folder.0)?;
         let ports = [any.to_string(), it.address().to_string(), operator.address().to_string()];

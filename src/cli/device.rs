@@ -46,13 +46,16 @@ pub(super) struct DeviceCommand {
     /// Look as strictly as a phone: motorola or windows
     #[arg(long, value_name = "PHONE", value_parser = strictness)]
     strict: Option<Strictness>,
+    /// Begin anew in the next lower version when this one is refused, as some clients do
+    #[arg(long)]
+    step_down: bool,
     /// MaxMsgSize to tell the server
     #[arg(long, value_name = "BYTES")]
     max_msg_size: Option<u32>,
 }
 
 fn version(text: &str) -> Result<Version, String> {
-    Version::from_spec(text).ok_or_else(|| "a version is written `1.2` or `DM/1.2`".to_owned())
+    Version::from_spec(text).ok_or_else(|| "a version is written `1.2`, `DM/1.2` or `SyncML/1.2`".to_owned())
 }
 
 fn encoding(text: &str) -> Result<Encoding, String> {
@@ -78,6 +81,7 @@ impl DeviceCommand {
         device.strictness = self.strict.unwrap_or_default();
         device.started_by = if self.invited { StartedBy::Server } else { StartedBy::Client };
         device.max_msg_size = self.max_msg_size;
+        device.step_down = self.step_down;
         device.credentials = self.credentials.as_deref().map(credentials).transpose()?;
         let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::doing("runtime", error))?;
         let outcome = runtime.block_on(device.run(&self.url, self.through));

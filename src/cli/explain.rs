@@ -12,12 +12,15 @@ use crate::{
     policy::{
         explain::{Explanation, explain},
         facts::{Content, Facts, Message},
-        site::{Policies, Site},
+        site::{Policies, Site, Store},
     },
     proxy::{
         decode,
         exchange::{Known, sniff},
+        remembered::Remembered,
     },
+    session::Learnt,
+    store,
     syncml::{
         header::Encoding,
         malformed::Malformed,
@@ -88,7 +91,17 @@ struct Explained<'a> {
     /// What could be read of the message, or why not. `None` when it is none.
     message: Option<Result<Known, Malformed>>,
     explanation: Explanation,
+    learnt: Found,
     sent: Sent,
+}
+
+/// What was learnt of the site's servers.
+#[derive(Default)]
+struct Found {
+    /// One for each, as far as this process can know.
+    servers: Vec<Learnt>,
+    /// Why it cannot know.
+    unknown: Option<&'static str>,
 }
 
 impl Explain {
@@ -99,7 +112,8 @@ impl Explain {
         let Some(site) = policies.site(&request.host, &request.path) else {
             return print(if self.json { text::no_site_json(&request) } else { text::no_site(&request, &policies) });
         };
-        let explained = explained(&request, site, &policies, self.client_certificate.as_deref());
+        let learnt = learnt(&policies, site)?;
+        let explained = explained(&request, site, &policies, self.client_certificate.as_deref(), learnt);
         if let Some(file) = &self.write {
             std::fs::write(file, &explained.sent.body).map_err(|error| Failure::doing(file.display(), error))?;
         }
@@ -138,8 +152,32 @@ impl Explain {
     }
 }
 
+/// Asks the store what was learnt of a site's servers.
+fn learnt(policies: &Policies, site: &Site) -> Result<Found, Failure> {
+    if !site.tries() {
+        return Ok(Found::default());
+    }
+    if matches!(policies.settings.store, Store::Memory { .. }) {
+        let unknown = Some("known to the running proxy only: the store is its memory");
+        return Ok(Found { unknown, ..Found::default() });
+    }
+    let store = store::open(&policies.settings.store).map_err(|error| Failure::doing("store", error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::doing("runtime", error))?;
+    let mut remembered = Remembered::new(&store, policies.settings.sessions, &site.name, "", "");
+    runtime.block_on(remembered.recall_learnt(site));
+    let unknown = remembered.is_degraded().then_some("the store does not answer");
+    Ok(Found { servers: remembered.learnt().to_vec(), unknown })
+}
+
 /// Reads, decides, and sees what would come of it.
-fn explained<'a>(request: &'a Request, site: &'a Site, policies: &Policies, certificate: Option<&str>) -> Explained<'a> {
+fn explained<'a>(
+    request: &'a Request,
+    site: &'a Site,
+    policies: &Policies,
+    certificate: Option<&str>,
+    learnt: Found,
+) -> Explained<'a> {
     let text = |name: HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
     let media_type = text(header::CONTENT_TYPE).and_then(MediaType::parse);
     let kind = media_type.as_ref().map_or(Kind::Other, |media_type| media_type.kind);
@@ -160,8 +198,14 @@ fn explained<'a>(request: &'a Request, site: &'a Site, policies: &Policies, cert
         (None, Kind::Dm2Json) => Content::Dm2,
         (None, _) => Content::NotSyncMl,
     };
-    let facts = Facts { path: &request.path, user_agent: text(header::USER_AGENT), client_certificate: certificate, content };
+    let facts = Facts {
+        path: &request.path,
+        user_agent: text(header::USER_AGENT),
+        client_certificate: certificate,
+        content,
+        learnt: &learnt.servers,
+    };
     let explanation = explain(site, &policies.versions, &facts);
     let sent = as_sent(request, site, &policies.versions, message.as_ref(), &explanation.decision);
-    Explained { request, site, message, explanation, sent }
+    Explained { request, site, message, explanation, learnt, sent }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::policy::{
     self, Diagnostic, Source, diagnostic,
-    site::{DecisionsTo, Policies, Site},
+    site::{DecisionsTo, Policies, Site, Store},
 };
 
 #[cfg(test)]
@@ -146,6 +146,10 @@ fn each_path(policies: &mut Policies, with: &mut dyn FnMut(&mut PathBuf)) {
         tls.client_ca.as_mut().map(&mut *with);
     }
     policies.settings.decisions.key_file.as_mut().map(&mut *with);
+    if let Store::Redis(redis) = &mut policies.settings.store {
+        redis.password_file.as_mut().map(&mut *with);
+        redis.ca.as_mut().map(&mut *with);
+    }
     for site in &mut policies.sites {
         let site: &mut Site = Arc::make_mut(site);
         for server in &mut site.servers {

@@ -14,6 +14,7 @@ mod rule;
 mod server;
 mod settings;
 mod site;
+mod store;
 mod value;
 mod version;
 

@@ -16,9 +16,11 @@ pub struct Decision {
     pub(super) server: usize,
     pub(super) used: Option<Version>,
     pub(super) recommended: Option<Version>,
+    pub(super) supported: Vec<Version>,
     pub(super) lossy: bool,
     pub(super) status: Status,
     pub(super) body_hints: bool,
+    pub(super) trial: bool,
 }
 
 impl Decision {
@@ -65,6 +67,14 @@ impl Decision {
         self.recommended
     }
 
+    /// The versions that the site's servers are known to speak, of the family of the message: the
+    /// recommended one first, then descending. The order of the Items in a Server-3 answer and of
+    /// `DM-Supported-Versions`.
+    #[must_use]
+    pub fn supported(&self) -> &[Version] {
+        &self.supported
+    }
+
     /// Whether a bridge may drop what the other version has no word for.
     #[must_use]
     pub const fn lossy(&self) -> bool {
@@ -75,6 +85,33 @@ impl Decision {
     #[must_use]
     pub const fn status(&self) -> Status {
         self.status
+    }
+
+    /// Whether the server may be asked in other versions, when its answer says that it does not speak
+    /// this one.
+    #[must_use]
+    pub const fn trial(&self) -> bool {
+        self.trial
+    }
+
+    /// The same decision, for another server.
+    #[must_use]
+    pub fn at(self, server: usize) -> Self {
+        Self { server, ..self }
+    }
+
+    /// The same decision, with the version that the server took in the end.
+    #[must_use]
+    pub fn stepped_down(self, declared: Version, used: Version) -> Self {
+        let verdict = if used == declared { Verdict::Pass } else { Verdict::Bridge };
+        Self { verdict, reason: Reason::SteppedDown, used: Some(used), ..self }
+    }
+
+    /// The refusal that is left when the server took the message in no version.
+    #[must_use]
+    pub fn exhausted(self) -> Self {
+        let (reason, requirement) = (Reason::UnsupportedVersion, Some(Requirement::Server3));
+        Self { verdict: Verdict::Refuse, reason, requirement, used: None, status: Status::PROTOCOL_VERSION_NOT_SUPPORTED, ..self }
     }
 
     /// Whether hints may go into the body; without, they go into an HTTP header only.

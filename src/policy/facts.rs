@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::syncml::{alert::StartedBy, header::Encoding, version::Declared};
+use crate::{
+    session::Learnt,
+    syncml::{alert::StartedBy, header::Encoding, version::Declared},
+};
 
 /// What protects a body from being edited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -84,4 +87,6 @@ pub struct Facts<'a> {
     pub client_certificate: Option<&'a str>,
     /// What the body holds.
     pub content: Content<'a>,
+    /// What was learnt of the site's servers, one for each; none when nothing is learnt there.
+    pub learnt: &'a [Learnt],
 }

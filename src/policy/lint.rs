@@ -5,7 +5,7 @@ use super::{
     compile::Read,
     diagnostic::{Code, Diagnostic},
     reason::Verdict,
-    site::{ClientAuth, Settings},
+    site::{ClientAuth, Settings, Speaks},
 };
 
 mod cover;
@@ -86,7 +86,8 @@ fn unspoken_recommendation(
     span: &std::ops::Range<usize>,
     found: &mut Vec<Diagnostic>,
 ) {
-    if !read.site.supported.contains(&version) {
+    // What is found out by trial may speak it.
+    if !read.site.supported.contains(&version) && !read.site.tries() {
         found.push(
             Diagnostic::new(Code::RecommendsUnspoken, format!("no server here speaks the recommended {version}"))
                 .at(&read.source, span.clone(), "devices that follow it would be bridged or refused")
@@ -102,7 +103,7 @@ fn versions_of_rule(read: &Read, at: usize, found: &mut Vec<Diagnostic>) {
         let servers = read.site.servers.iter().enumerate();
         servers.filter(|(index, _)| rule.then.server.is_none_or(|only| only == *index)).map(|(_, server)| server)
     };
-    let speaks = |version| servers().any(|server| server.speaks.contains(&version));
+    let speaks = |version| servers().any(|server| server.speaks(version, None) != Speaks::No);
     let whom = rule.then.server.and_then(|index| read.site.servers.get(index));
     let whom = whom.map_or_else(|| "no server here speaks".to_owned(), |server| format!("\"{}\" does not speak", server.name));
     if let (Some(to), Some(span)) = (rule.then.to, &places.to) {

@@ -65,6 +65,14 @@ reasons! {
     SupportedNotRecommended = "supported-not-recommended",
     /// No server speaks the version; the message was rewritten to one that a server speaks.
     Bridged = "bridged",
+    /// Nobody knows yet whether the server speaks the version; it is asked.
+    Discovering = "discovering",
+    /// The server refused the version, and took the message in another one.
+    SteppedDown = "stepped-down",
+    /// As decided at the first message of the session.
+    SessionPinned = "session-pinned",
+    /// How the session began is not known, since the store does not answer, and cannot be decided anew.
+    SessionLost = "session-lost",
     /// A known version that no server of the site speaks.
     UnsupportedVersion = "unsupported-version",
     /// A version that protover does not know.

@@ -3,9 +3,11 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{glob::Glob, reason::Verdict};
+use crate::session::Learnt;
 use crate::syncml::{
     alert::StartedBy,
     header::Encoding,
+    status::Status,
     version::{Family, Version, VersionTable},
 };
 
@@ -35,7 +37,8 @@ pub struct Site {
     pub mode: Mode,
     /// Whether whole messages are checked.
     pub strict: bool,
-    /// The recommended version of each family, in the order of [`Family::ALL`].
+    /// The version that the policy recommends of each family, in the order of [`Family::ALL`]; where it
+    /// names none, the highest that is spoken.
     pub recommend: [Option<Version>; 2],
     /// The versions that its servers speak, each once, descending within their families.
     pub supported: Vec<Version>,
@@ -52,7 +55,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// The recommended version of a family.
+    /// The version of a family that the policy recommends, when it names one.
     #[must_use]
     pub fn recommended(&self, family: Family) -> Option<Version> {
         match family {
@@ -61,11 +64,17 @@ impl Site {
         }
     }
 
-    /// The versions of a family that a server speaks, with `first` in front when it is given, then
-    /// descending: the order of the Items in a Server-3 answer and of `DM-Supported-Versions`.
-    pub fn supported_with_first(&self, family: Family, first: Option<Version>) -> impl Iterator<Item = Version> + '_ {
-        let rest = self.supported.iter().copied().filter(move |version| version.family() == family && Some(*version) != first);
-        first.into_iter().chain(rest)
+    /// Whether some of its servers have versions that are found out by trial.
+    #[must_use]
+    pub fn tries(&self) -> bool {
+        self.servers.iter().any(|server| server.trial.is_some())
+    }
+
+    /// Whether a later message of a session may match other rules than its first one did: only the first
+    /// says who started the session, and a RespURI may lead to another path.
+    #[must_use]
+    pub fn rules_may_change(&self) -> bool {
+        self.rules.iter().any(|rule| rule.when.started_by.is_some() || rule.when.path.is_some())
     }
 }
 
@@ -97,8 +106,12 @@ pub struct Server {
     pub name: Arc<str>,
     /// `http` or `https`; its path is put before the request's.
     pub url: http::Uri,
-    /// The versions that it speaks.
+    /// The versions that it is said to speak; none when all is found out by trial.
     pub speaks: Vec<Version>,
+    /// Whether its versions are found out by trial, when the list is not right or there is none.
+    pub trial: Option<Trial>,
+    /// What becomes of its RespURI.
+    pub resp_uri: RespUri,
     /// The encodings that it takes.
     pub encodings: Vec<Encoding>,
     /// PEM file with the authorities that its certificate may come from; those of the system without.
@@ -110,11 +123,75 @@ pub struct Server {
 }
 
 impl Server {
-    /// Whether it takes messages of this version in this encoding.
+    /// Whether it is said to take messages of this version in this encoding.
     #[must_use]
     pub fn takes(&self, version: Version, encoding: Encoding) -> bool {
         self.speaks.contains(&version) && self.encodings.contains(&encoding)
     }
+
+    /// Whether it speaks a version, by its list and by what was learnt of it.
+    #[must_use]
+    pub fn speaks(&self, version: Version, learnt: Option<&Learnt>) -> Speaks {
+        let learnt = learnt.filter(|_| self.trial.is_some());
+        if learnt.is_some_and(|learnt| learnt.accepts(version)) {
+            return Speaks::Yes;
+        }
+        match learnt {
+            Some(learnt) if learnt.refuses(version) => Speaks::No,
+            _ if self.speaks.contains(&version) => Speaks::Yes,
+            _ if self.trial.is_some() && self.speaks.is_empty() => Speaks::Perhaps,
+            _ => Speaks::No,
+        }
+    }
+}
+
+/// Whether a server speaks a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+    /// Nobody knows; asking is safe.
+    Perhaps,
+}
+
+/// How the versions of a server are found out: the first message of a session is sent again in another
+/// version when the answer says that the version is not supported.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trial {
+    /// What says so, besides the Status 513 and 505 of SyncHdr.
+    pub also_on: Vec<Trigger>,
+}
+
+/// An answer that says that a version is not supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// A Status of SyncHdr.
+    Status(Status),
+    /// An HTTP status, whatever the body.
+    Http(u16),
+    /// Anything that is no SyncML.
+    NoSyncMl,
+}
+
+impl Trial {
+    /// Whether a Status of SyncHdr says that the version is not supported.
+    #[must_use]
+    pub fn is_on(&self, trigger: Trigger) -> bool {
+        let by_itself = [Status::PROTOCOL_VERSION_NOT_SUPPORTED, Status::DTD_VERSION_NOT_SUPPORTED];
+        matches!(trigger, Trigger::Status(status) if by_itself.contains(&status)) || self.also_on.contains(&trigger)
+    }
+}
+
+/// What becomes of a RespURI that a server gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RespUri {
+    /// One that would lead the device past protover is rewritten to the address that it used.
+    #[default]
+    Rewrite,
+    /// It is left as it is.
+    Keep,
 }
 
 /// Which `Host` a server sees.
@@ -224,6 +301,25 @@ pub struct Settings {
     pub limits: Limits,
     /// Where decision lines go.
     pub decisions: Decisions,
+    /// Where it is kept what is remembered between messages.
+    pub store: Store,
+    /// What is remembered of sessions.
+    pub sessions: Sessions,
+}
+
+/// What is remembered of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// For a session without a message to be forgotten.
+    pub idle: Duration,
+    /// For what was learnt of a server to be tried again.
+    pub learnt: Duration,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(30 * 60), learnt: Duration::from_secs(86_400) }
+    }
 }
 
 /// A place where devices connect.
@@ -340,4 +436,46 @@ pub enum OnLogFailure {
     Serve,
     /// They are answered with 503.
     Refuse,
+}
+
+/// Where it is kept what is remembered between messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In this process.
+    Memory {
+        /// Bytes that it may take up, with what it costs to keep it in order.
+        size: usize,
+    },
+    /// In a Redis that several processes share.
+    Redis(Redis),
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::Memory { size: 64 << 20 }
+    }
+}
+
+/// How Redis is reached. The password is not here but in its file, so that no policy that is shown or
+/// logged holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redis {
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// A name or an IP address, without the brackets of IPv6.
+    pub host: Box<str>,
+    /// Its port.
+    pub port: u16,
+    /// The user of the ACL; the default one without.
+    pub user: Option<Box<str>>,
+    /// The number of the database.
+    pub database: u16,
+    /// What every key begins with.
+    pub prefix: Box<str>,
+    /// For a call to be answered.
+    pub timeout: Duration,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// PEM file with the authorities that its certificate may come from; those of the system without.
+    pub ca: Option<PathBuf>,
 }

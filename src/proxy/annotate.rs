@@ -1,36 +1,41 @@
 //! The way back: bridges a server's answer, or adds the recommended version to it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header, request::Parts, response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
     body::{Answer, Sent},
-    exchange::{Carried, Known, Ruled, hint_headers, sniff},
+    exchange::{Carried, Exchange, Known, Ruled, hint_headers, sniff},
     forward::name_versions,
     gather::{Gone, gather},
     headers,
     live::LiveSite,
     media::Packing,
     refuse,
+    remembered::Remembered,
+    resp_uri::{self, Way},
 };
 use crate::{
     policy::{
         decision::Decision,
         reason::{Reason, Verdict},
+        site::{Mode, RespUri},
     },
     syncml::{
         self,
         bridge::{Crossing, Obstacle, Own, bridge},
         edit::Edits,
+        element::Element,
         header::HeaderIndex,
         hint,
         media_type::MediaType,
         reply,
         version::{Declared, Version as Protocol},
+        write::value,
     },
 };
 
@@ -39,6 +44,9 @@ use crate::{
 pub(super) struct Return {
     pub(super) site: Arc<LiveSite>,
     pub(super) decision: Decision,
+    /// The host that the device addressed, and what it asked for there.
+    pub(super) host: String,
+    pub(super) asked: Uri,
     /// Where the request went.
     pub(super) uri: Uri,
     /// The request's message.
@@ -46,127 +54,254 @@ pub(super) struct Return {
     pub(super) enforce: bool,
 }
 
-impl Return {
-    /// Whether the answer's body may have to be edited.
-    pub(super) fn may_edit(&self) -> bool {
-        self.enforce && self.known.is_some() && (self.bridges() || self.body_hints())
+/// What is needed for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needs {
+    /// The answer's message.
+    pub(super) message: bool,
+    /// The request's head: the answer may have to be edited, or written anew.
+    pub(super) head: bool,
+}
+
+/// What will be needed for the answer to a message.
+pub(super) fn needs(exchange: &Exchange, decision: &Decision, site: &LiveSite, remembers: bool) -> Needs {
+    let Some(known) = exchange.message.as_ref().filter(|_| site.site.mode == Mode::Enforce) else {
+        return Needs { message: false, head: false };
+    };
+    let head = decision.verdict() == Verdict::Bridge || body_hints_wanted(decision, site, known);
+    let server = site.site.servers.get(decision.server());
+    let resp_uri = server.is_some_and(|server| server.resp_uri == RespUri::Rewrite);
+    Needs { message: head || remembers || resp_uri, head }
+}
+
+/// Whether a hint may go into the body. A client tells MaxMsgSize at the beginning of a session, so
+/// only there it is known how much room there is; once is enough in any case.
+fn body_hints_wanted(decision: &Decision, site: &LiveSite, known: &Known) -> bool {
+    decision.verdict() == Verdict::Advise
+        && decision.body_hints()
+        && site.site.carriers.any_in_body()
+        && (known.first || known.index.max_msg_size.is_some())
+}
+
+/// Asks the server for an answer that can be read where it has to be.
+pub(super) fn only_readable(headers: &mut HeaderMap, needs: Needs) {
+    let readable = |coding: &str| {
+        let name = coding.split(';').next().unwrap_or_default().trim();
+        ["gzip", "x-gzip", "deflate", "identity"].iter().any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|list| list.split(',').all(readable));
+    if needs.head || (needs.message && !headers.get_all(header::ACCEPT_ENCODING).iter().all(accepts)) {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+}
+
+/// An answer that came from a server.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) head: response::Parts,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// It was read; with what is in it, when that is a message.
+    Read { raw: Bytes, message: Option<Box<(Bytes, HeaderIndex)>> },
+    /// Nobody has to know what is in it.
+    Through(Incoming),
+}
+
+impl Arrived {
+    /// Takes an answer in, and reads it when it is SyncML that is needed.
+    pub(super) async fn receive(
+        response: Response<Incoming>,
+        needs: Needs,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Self, Gone> {
+        let (head, incoming) = response.into_parts();
+        let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let is_syncml = content_type.and_then(MediaType::parse).is_some_and(|media_type| media_type.kind.encoding().is_some());
+        if !needs.message || !is_syncml {
+            return Ok(Self { head, content: Content::Through(incoming) });
+        }
+        let raw = gather(incoming, limit, deadline).await?;
+        let message = Packing::of(&head.headers).and_then(|packing| packing.unpack(&raw, limit).ok()).and_then(|plain| {
+            let index = syncml::scan(sniff(&plain), &plain).ok()?;
+            Some(Box::new((plain, index)))
+        });
+        Ok(Self { head, content: Content::Read { raw, message } })
     }
 
-    fn bridges(&self) -> bool {
-        self.decision.verdict() == Verdict::Bridge
-    }
-
-    /// Whether a hint may go into the body. A client tells MaxMsgSize at the beginning of a session, so
-    /// only there it is known how much room there is; once is enough in any case.
-    fn body_hints(&self) -> bool {
-        self.decision.verdict() == Verdict::Advise
-            && self.decision.body_hints()
-            && self.site.site.carriers.any_in_body()
-            && self.known.as_ref().is_some_and(|known| known.first || known.index.max_msg_size.is_some())
+    /// The message, when it was read and is one.
+    pub(super) fn message(&self) -> Option<(&Bytes, &HeaderIndex)> {
+        match &self.content {
+            Content::Read { message: Some(message), .. } => Some((&message.0, &message.1)),
+            Content::Read { .. } | Content::Through(_) => None,
+        }
     }
 }
 
 /// A server's answer that was read.
 struct Read {
-    raw: Bytes,
     plain: Bytes,
     index: HeaderIndex,
+    /// Whether a MAC or signature covers it.
+    protected: bool,
+}
+
+/// An answer to what is no message.
+pub(super) fn through(response: Response<Incoming>, returns: &Return, mut carried: Carried) -> Ruled {
+    let (head, incoming) = response.into_parts();
+    let head = towards_device(head, returns, &mut carried);
+    let stall = carried.live.limits().upstream_timeout;
+    Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried)
+}
+
+fn towards_device(mut head: response::Parts, returns: &Return, carried: &mut Carried) -> response::Parts {
+    headers::towards_device(&mut head.headers, head.version);
+    head.version = Version::HTTP_11;
+    if returns.enforce && returns.decision.verdict() == Verdict::Advise {
+        header_hints(&mut head.headers, returns, carried);
+    }
+    head
 }
 
 /// Makes an answer fit for the device. `plain` is the request's body, and `parts` its head, which is there
 /// when the answer may have to be edited.
 pub(super) async fn annotate(
-    response: Response<Incoming>,
+    arrived: Arrived,
     returns: Return,
     parts: Option<&Parts>,
     plain: &Bytes,
-    deadline: Instant,
-    began: Instant,
     mut carried: Carried,
 ) -> Ruled {
-    let (mut head, incoming) = response.into_parts();
-    headers::towards_device(&mut head.headers, head.version);
-    head.version = Version::HTTP_11;
-    if returns.enforce && returns.decision.verdict() == Verdict::Advise {
-        header_hints(&mut head.headers, &returns, &mut carried);
-    }
-    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_syncml = content_type.and_then(MediaType::parse).is_some_and(|media_type| media_type.kind.encoding().is_some());
-    let Some(parts) = parts.filter(|_| is_syncml) else {
-        let stall = carried.live.limits().upstream_timeout;
-        return Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried);
+    let Arrived { head, content } = arrived;
+    let mut head = towards_device(head, &returns, &mut carried);
+    let (raw, message) = match content {
+        Content::Through(incoming) => {
+            let stall = carried.live.limits().upstream_timeout;
+            return Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried);
+        }
+        Content::Read { raw, message } => (raw, message),
     };
-
-    let raw = match gather(incoming, carried.live.limits().body, deadline).await {
-        Ok(raw) => raw,
-        Err(gone) => return broke_off(gone, carried),
-    };
-    carried.open.upstream = Some(began.elapsed());
-    let unedited = |head, raw: Bytes, carried| {
-        let mut response = Response::from_parts(head, Answer::whole(raw.clone()));
-        response.headers_mut().insert(header::CONTENT_LENGTH, raw.len().into());
-        Ruled::answered(response, carried)
-    };
-    if raw.is_empty() {
-        return unedited(head, raw, carried);
-    }
-    let limit = carried.live.limits().body;
-    let read = Packing::of(&head.headers).and_then(|packing| packing.unpack(&raw, limit).ok()).and_then(|plain| {
-        let index = syncml::scan(sniff(&plain), &plain).ok()?;
-        Some(Read { raw: raw.clone(), plain, index })
-    });
-    let protected = is_protected(&head.headers);
-    if !returns.bridges() {
-        let Some(read) = read.filter(|_| !protected) else { return unedited(head, raw, carried) };
-        return match body_hints(&returns, plain, &read, &mut carried) {
-            Some(edits) => {
-                let bytes = edits.apply(&read.plain);
-                headers::describe_new_body(&mut head.headers, bytes.len());
-                Ruled::answered(Response::from_parts(head, Answer::whole(bytes)), carried)
-            }
-            None => unedited(head, read.raw, carried),
+    let bridges = returns.decision.verdict() == Verdict::Bridge;
+    let Some((answer, index)) = message.map(|message| *message) else {
+        return if bridges && !raw.is_empty() {
+            Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried)
+        } else {
+            whole(head, raw, carried)
         };
-    }
-    let Some(read) = read else {
-        return Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried);
     };
-    match bridge_back(&returns, plain, &read, protected, &carried) {
-        Back::Same => unedited(head, read.raw, carried),
-        Back::Edited(bytes, names, forms) => {
-            headers::describe_new_body(&mut head.headers, bytes.len());
-            if let Some(forms) = carried.live.clone().versions().get(forms) {
-                name_versions(&mut head.headers, forms);
+    let read = Read { plain: answer, index, protected: is_protected(&head.headers) };
+    let mut changed = Changed::default();
+    let mut version = None;
+    if bridges {
+        match bridge_back(&returns, plain, &read, &carried) {
+            Back::Same => {}
+            Back::Edited(edits, names, forms) => {
+                changed = Changed { edits, names };
+                version = Some(forms);
             }
-            carried.edited(names);
-            Ruled::answered(Response::from_parts(head, Answer::whole(bytes)), carried)
+            Back::Malformed => {
+                return Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried);
+            }
+            Back::CannotCome(obstacle, reason) => {
+                let Some(parts) = parts else { return broke_off(Gone::Broken, carried) };
+                return cannot_come(obstacle.as_ref(), reason, &returns, parts, plain, &read, head, carried);
+            }
         }
-        Back::Malformed => Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried),
-        Back::CannotCome(obstacle, reason) => {
-            cannot_come(obstacle.as_ref(), reason, &returns, parts, plain, &read, head, carried)
+    } else if parts.is_some() && !read.protected {
+        body_hints(&returns, plain, &read, &mut changed, &mut carried);
+    }
+    new_resp_uri(&returns, &read, &mut changed, &mut carried).await;
+    if changed.edits.is_empty() {
+        return whole(head, raw, carried);
+    }
+    let bytes = changed.edits.apply(&read.plain);
+    headers::describe_new_body(&mut head.headers, bytes.len());
+    if let Some(forms) = version.and_then(|version| carried.live.versions().get(version)) {
+        name_versions(&mut head.headers, forms);
+    }
+    carried.edited(changed.names);
+    Ruled::answered(Response::from_parts(head, Answer::whole(bytes)), carried)
+}
+
+/// What is to be changed in an answer.
+#[derive(Default)]
+struct Changed {
+    edits: Edits,
+    names: Vec<Cow<'static, str>>,
+}
+
+/// An answer as it came.
+fn whole(head: response::Parts, raw: Bytes, carried: Carried) -> Ruled {
+    let len = raw.len();
+    let mut response = Response::from_parts(head, Answer::whole(raw));
+    response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
+    Ruled::answered(response, carried)
+}
+
+/// Keeps the device from going round protover, where the answer's RespURI would lead it.
+async fn new_resp_uri(returns: &Return, answer: &Read, changed: &mut Changed, carried: &mut Carried) {
+    let decision = &returns.decision;
+    let wanted = returns.site.site.servers.get(decision.server()).is_some_and(|server| server.resp_uri == RespUri::Rewrite);
+    let Some(field) = answer.index.resp_uri.filter(|_| returns.enforce && wanted) else { return };
+    let given = answer.index.text(&answer.plain, field);
+    let Some(target) = returns.asked.path_and_query().filter(|_| !given.trim().is_empty()) else { return };
+    let way = Way {
+        scheme: if carried.connection.tls { "https" } else { "http" },
+        host: &returns.host,
+        target,
+        live: &carried.live,
+        site: &returns.site.site,
+        server: decision.server(),
+        sent: &returns.uri,
+    };
+    let Some(rewritten) = resp_uri::rewrite(&given, &way) else { return };
+    // The device goes round protover for the rest of the session; the record says why.
+    let left =
+        |carried: &mut Carried, why: &str| carried.open.detail = Some(format!("RespURI leads past protover: {why}").into());
+    if answer.protected {
+        return left(carried, Reason::IntegrityProtected.code());
+    }
+    if !answer.index.editable() {
+        return left(carried, "charset");
+    }
+    if let Some((token, path_and_query)) = rewritten.keep {
+        let mut remembered = Remembered::new(&carried.store, carried.live.settings().sessions, "", "", "");
+        let kept = remembered.keep_uri(&returns.site.site.name, &token, path_and_query).await;
+        carried.open.store = Some(remembered.name());
+        if !kept {
+            return left(carried, "the store does not answer");
         }
+    }
+    let with = value(&answer.plain, &answer.index, field, Element::RespURI, &rewritten.uri);
+    if changed.edits.replace(field.place, with) {
+        changed.names.push("RespURI".into());
     }
 }
 
 fn header_hints(headers: &mut HeaderMap, returns: &Return, carried: &mut Carried) {
     let carriers = returns.site.site.carriers;
-    if !carriers.http_header && (!carriers.any_in_body() || returns.body_hints()) {
+    // Where no hint can go into the body, one in the head is better than none.
+    let in_body = returns.known.as_ref().is_some_and(|known| body_hints_wanted(&returns.decision, &returns.site, known));
+    if !carriers.http_header && (!carriers.any_in_body() || in_body) {
         return;
     }
-    let Some(known) = &returns.known else { return };
-    let recommended = returns.decision.recommended();
-    let supported = returns.site.site.supported_with_first(known.declared.family(), recommended);
-    if hint_headers(headers, recommended, supported) {
+    if hint_headers(headers, returns.decision.recommended(), returns.decision.supported()) {
         carried.open.hints.push("http-header");
     }
 }
 
 /// The edits that put the recommended version into an answer, as far as the device has room for it.
-fn body_hints(returns: &Return, request: &[u8], answer: &Read, carried: &mut Carried) -> Option<Edits> {
-    let recommended = returns.decision.recommended()?;
-    let known = returns.known.as_ref()?;
+fn body_hints(returns: &Return, request: &[u8], answer: &Read, changed: &mut Changed, carried: &mut Carried) {
+    let (Some(recommended), Some(known)) = (returns.decision.recommended(), &returns.known) else { return };
+    if !body_hints_wanted(&returns.decision, &returns.site, known) {
+        return;
+    }
     let room = known.index.max_msg_size.and_then(|field| known.index.text(request, field).trim().parse::<usize>().ok());
     let carriers = returns.site.site.carriers;
-    let mut all = Edits::new();
+    let all = &mut changed.edits;
     type Hint = fn(&[u8], &HeaderIndex, Protocol) -> Option<Edits>;
     let hints: [(bool, &'static str, Hint); 2] =
         [(carriers.status_item, "status-item", hint::status_item), (carriers.header_meta, "header-meta", hint::header_meta)];
@@ -180,23 +315,22 @@ fn body_hints(returns: &Return, request: &[u8], answer: &Read, carried: &mut Car
             all.replace(edit.span, edit.with.clone());
         }
         carried.open.hints.push(name);
-        carried.edited([name.into()]);
+        changed.names.push(name.into());
     }
-    (!all.is_empty()).then_some(all)
 }
 
 enum Back {
     /// It is in the device's version already.
     Same,
-    /// The answer, what was changed, and the version it is in now.
-    Edited(Bytes, Vec<std::borrow::Cow<'static, str>>, Protocol),
+    /// What is to be changed, and the version it is in then.
+    Edited(Edits, Vec<Cow<'static, str>>, Protocol),
     /// It is in no version that can be bridged.
     Malformed,
     /// It has no equal in the device's version.
     CannotCome(Option<Obstacle>, Reason),
 }
 
-fn bridge_back(returns: &Return, request: &[u8], answer: &Read, protected: bool, carried: &Carried) -> Back {
+fn bridge_back(returns: &Return, request: &[u8], answer: &Read, carried: &Carried) -> Back {
     let versions = carried.live.versions();
     let theirs = versions.recognise(&answer.index.text(&answer.plain, answer.index.ver_proto));
     let known = returns.known.as_ref();
@@ -207,13 +341,13 @@ fn bridge_back(returns: &Return, request: &[u8], answer: &Read, protected: bool,
     if theirs == to.version {
         return Back::Same;
     }
-    if protected {
+    if answer.protected {
         return Back::CannotCome(None, Reason::IntegrityProtected);
     }
     let own = Own::of(request, &known.index);
     match bridge(&answer.plain, &answer.index, &Crossing { from, to, lossy: returns.decision.lossy(), own }) {
         Ok(bridged) if bridged.names.is_empty() => Back::Same,
-        Ok(bridged) => Back::Edited(bridged.edits.apply(&answer.plain), bridged.names, to.version),
+        Ok(bridged) => Back::Edited(bridged.edits, bridged.names, to.version),
         Err(Obstacle::Malformed(_)) => Back::Malformed,
         Err(obstacle) => Back::CannotCome(Some(obstacle), Reason::CannotBridge),
     }
@@ -229,7 +363,7 @@ fn cannot_come(
     parts: &Parts,
     plain: &Bytes,
     answer: &Read,
-    head: http::response::Parts,
+    head: response::Parts,
     mut carried: Carried,
 ) -> Ruled {
     let what = match obstacle {
@@ -285,7 +419,7 @@ fn tell_server(
     });
 }
 
-fn broke_off(gone: Gone, carried: Carried) -> Ruled {
+pub(super) fn broke_off(gone: Gone, carried: Carried) -> Ruled {
     let (status, reason) = match gone {
         Gone::TooLarge => (StatusCode::BAD_GATEWAY, Reason::UpstreamTooLarge),
         Gone::TooSlow => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamTooSlow),

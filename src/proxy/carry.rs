@@ -36,10 +36,17 @@ impl Service<Judged> for Carry {
     }
 }
 
-async fn carry(Judged { exchange, decision }: Judged) -> Ruled {
-    match (decision.verdict(), exchange.collected.site.site.mode) {
-        (Verdict::Refuse, Mode::Enforce) => refuse::refuse(exchange, &decision),
-        _ => forward::forward(exchange, decision).await,
+async fn carry(judged: Judged) -> Ruled {
+    match (judged.decision.verdict(), judged.exchange.collected.site.site.mode) {
+        (Verdict::Refuse, Mode::Enforce) => {
+            let Judged { exchange, decision, remembered } = judged;
+            // A refusal ends the session.
+            if let Some(mut remembered) = remembered {
+                remembered.end().await;
+            }
+            refuse::refuse(exchange, &decision)
+        }
+        _ => forward::forward(judged).await,
     }
 }
 

@@ -22,11 +22,7 @@ where
     fn call(&mut self, mut exchange: Exchange) -> Self::Future {
         let site = &exchange.collected.site.site;
         let decision = policy::decide::decide(site, exchange.collected.carried.live.versions(), &exchange.facts());
-        let family = exchange.message.as_ref().map(|known| known.declared.family());
-        let supported = family.map(|family| site.supported_with_first(family, decision.recommended()).collect());
-        let carried = &mut exchange.collected.carried;
-        carried.decided(&decision);
-        carried.open.supported = supported.unwrap_or_default();
-        self.0.call(Judged { exchange, decision })
+        exchange.collected.carried.decided(&decision);
+        self.0.call(Judged { exchange, decision, remembered: None })
     }
 }

@@ -7,7 +7,14 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
-use super::{body::Answer, live::Live, live::LiveSite, media::Packing};
+use super::{
+    body::Answer,
+    live::Live,
+    live::LiveSite,
+    media::Packing,
+    remembered::Remembered,
+    resp_uri::{self, Given},
+};
 use crate::{
     decisions::{Log, Open},
     policy::{
@@ -16,6 +23,7 @@ use crate::{
         reason::{Reason, Requirement, Verdict},
     },
     server::{pulse::UnderWay, tls::ClientCertificate},
+    store::Store,
     syncml::{
         alert::StartedBy,
         header::{Encoding, HeaderIndex},
@@ -57,6 +65,8 @@ pub struct Carried {
     pub log: Log,
     /// The connection.
     pub connection: Arc<Connection>,
+    /// What is remembered between messages.
+    pub store: Arc<dyn Store>,
     /// Keeps the connection's watchdog informed.
     pub under_way: UnderWay,
     /// The policy and the servers that this request sees, however often they are reloaded meanwhile.
@@ -72,6 +82,8 @@ pub struct Routed {
     pub carried: Carried,
     /// The site.
     pub site: Arc<LiveSite>,
+    /// The server's address that it was given in a RespURI.
+    pub given: Option<Given>,
 }
 
 /// A request whose body is here, or will be passed through.
@@ -85,6 +97,8 @@ pub struct Collected {
     pub carried: Carried,
     /// The site.
     pub site: Arc<LiveSite>,
+    /// The server's address that it was given in a RespURI.
+    pub given: Option<Given>,
 }
 
 /// A request's body.
@@ -146,6 +160,15 @@ impl Exchange {
         }
     }
 
+    /// Goes on under another policy.
+    pub fn under(&mut self, (live, site): (Arc<Live>, Arc<LiveSite>)) {
+        self.collected.carried.open.policy = Some(site.site.digest.clone());
+        self.collected.carried.open.mode = Some(site.site.mode);
+        self.collected.given = self.collected.parts.uri.path_and_query().and_then(|target| resp_uri::find(&site.site, target));
+        self.collected.carried.live = live;
+        self.collected.site = site;
+    }
+
     /// What a decision is made from.
     #[must_use]
     pub fn facts(&self) -> Facts<'_> {
@@ -169,6 +192,7 @@ impl Exchange {
             user_agent: self.collected.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()),
             client_certificate: self.collected.carried.connection.certificate.as_ref().map(|certificate| &*certificate.subject),
             content,
+            learnt: &[],
         }
     }
 }
@@ -180,6 +204,8 @@ pub struct Judged {
     pub exchange: Exchange,
     /// What to do with it.
     pub decision: Decision,
+    /// What the store knows of the session, where that matters.
+    pub remembered: Option<Remembered>,
 }
 
 /// The answer to a request, with the reason for it in its record. Below `record` every service
@@ -226,6 +252,7 @@ impl Carried {
         self.open.rule = decision.rule().cloned();
         self.open.used = decision.used();
         self.open.recommended = decision.recommended();
+        self.open.supported = decision.supported().to_vec();
     }
 
     /// Turns a bridge into a refusal, because the message cannot cross; `what` stands in the way.
@@ -247,7 +274,7 @@ impl Carried {
 }
 
 /// Says the recommended version and the supported ones in the head of an answer.
-pub fn hint_headers(headers: &mut HeaderMap, recommended: Option<Version>, supported: impl Iterator<Item = Version>) -> bool {
+pub fn hint_headers(headers: &mut HeaderMap, recommended: Option<Version>, supported: &[Version]) -> bool {
     let Some(recommended) = recommended else { return false };
     let mut list = String::with_capacity(32);
     for version in supported {

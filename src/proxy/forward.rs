@@ -1,16 +1,21 @@
-//! Takes a request to its server.
+//! Takes a request to its server, and the answer back.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery};
+use http::{HeaderValue, Request, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use tokio::time::Instant;
 
 use super::{
-    annotate::{self, Return},
+    annotate::{self, Arrived, Return},
     body::{Sent, Through},
-    exchange::{Body, Carried, Exchange, Ruled},
+    exchange::{Body, Carried, Exchange, Judged, Ruled},
     framing, headers,
-    media::Packing,
+    live::LiveSite,
     refuse,
+    remembered::Remembered,
+    translate::{OwnAddress, Translated, translate},
+    trial::{Told, Trial, told},
 };
 use crate::{
     policy::{
@@ -19,107 +24,272 @@ use crate::{
         site::{HostHeader, Mode},
     },
     syncml::{
-        bridge::{Crossing, Obstacle, Own, bridge},
+        self,
+        bridge::Obstacle,
         media_type,
-        version::{Forms, VersionTable},
+        version::{Forms, Version as Protocol},
     },
     upstream::{Failure, Upstream},
 };
 
 /// Sends a request to the server that was decided on, and its answer back.
-pub(super) async fn forward(mut exchange: Exchange, decision: Decision) -> Ruled {
+pub(super) async fn forward(Judged { mut exchange, decision, mut remembered }: Judged) -> Ruled {
     let site = exchange.collected.site.clone();
-    let live = exchange.collected.carried.live.clone();
-    let enforce = site.site.mode == Mode::Enforce;
     let Some(upstream) = site.upstream(decision.server()) else {
         return Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamUnreachable, "", exchange.collected.carried);
     };
     exchange.collected.carried.open.server = Some(upstream.server().name.clone());
-
-    let mut edited = None;
-    if decision.verdict() == Verdict::Bridge
-        && let Some((from, to)) = way(&exchange, &decision, live.versions())
-        && let Some(known) = &exchange.message
-    {
-        let crossing = Crossing { from, to, lossy: decision.lossy(), own: Own::default() };
-        match bridge(exchange.plain(), &known.index, &crossing) {
-            Ok(bridged) if enforce && !bridged.names.is_empty() => {
-                edited = Some((bridged.edits.apply(exchange.plain()), to));
-                exchange.collected.carried.edited(bridged.names);
-            }
-            Ok(_) => {}
-            Err(obstacle) if enforce => return refuse::cannot_go(exchange, &obstacle, &decision),
-            Err(Obstacle::Element { name, .. }) => exchange.collected.carried.cannot_bridge(Reason::CannotBridge, name),
-            Err(Obstacle::Malformed(malformed)) => {
-                exchange.collected.carried.cannot_bridge(Reason::Malformed, &malformed.to_string());
-            }
+    let host = framing::addressed(&exchange.collected.parts.uri, &exchange.collected.parts.headers).to_owned();
+    let own = OwnAddress::of(&exchange, upstream, &host);
+    let translated = match translate(&exchange, &decision, own.as_ref()) {
+        Ok(translated) => translated.filter(|_| site.site.mode == Mode::Enforce),
+        Err(obstacle) if site.site.mode == Mode::Observe => {
+            would_not_cross(&obstacle, &mut exchange.collected.carried);
+            None
         }
-    }
-
-    let Exchange { collected, message, .. } = exchange;
-    let (mut parts, mut carried) = (collected.parts, collected.carried);
-    let Some(uri) = address(&mut parts, upstream, &carried) else {
+        Err(obstacle) => {
+            if let Some(remembered) = &mut remembered {
+                remembered.end().await;
+            }
+            return refuse::cannot_go(exchange, &obstacle, &decision);
+        }
+    };
+    let asked = exchange.collected.parts.uri.clone();
+    let Some(uri) = address(&mut exchange, upstream, own.as_ref(), &host) else {
+        let carried = exchange.collected.carried;
         return Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::BadRequest, "invalid request target", carried);
     };
-    let returns = Return { site: site.clone(), decision, uri: uri.clone(), known: message, enforce };
-    let original = returns.may_edit().then(|| parts.clone());
-    if returns.may_edit() {
-        // What has to be read must not be packed in a way that protover cannot read.
-        parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    }
-    let (body, plain) = match collected.body {
-        Body::Read { raw, plain, packing } => (Sent::whole(whole(&mut parts, raw, packing, edited)), plain),
-        Body::Through(incoming) | Body::Dm2(incoming) => {
-            (Sent::Through(Through::new(incoming, live.limits().body, &carried.under_way)), Bytes::new())
-        }
-    };
-    let mut request = Request::new(body);
-    *request.method_mut() = parts.method;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = parts.headers;
-    *request.extensions_mut() = parts.extensions;
-
-    carried.open.attempts = Some(1);
-    let began = Instant::now();
-    let deadline = began + live.limits().upstream_timeout;
-    let answer = tokio::time::timeout_at(deadline, upstream.send(request)).await;
-    carried.open.upstream = Some(began.elapsed());
-    match answer {
-        Ok(Ok(response)) => annotate::annotate(response, returns, original.as_ref(), &plain, deadline, began, carried).await,
-        Ok(Err(failure)) => failed(failure, carried),
-        Err(_) => Ruled::http(StatusCode::GATEWAY_TIMEOUT, Verdict::Fail, Reason::UpstreamTooSlow, "", carried),
+    let conversation = Conversation { site: Arc::clone(&site), upstream, host, asked, uri, own };
+    match exchange.collected.body {
+        Body::Read { .. } => conversation.message(exchange, decision, remembered, translated).await,
+        Body::Through(_) | Body::Dm2(_) => conversation.through(exchange, decision).await,
     }
 }
 
-/// From which version to which a message is bridged.
-fn way<'a>(exchange: &Exchange, decision: &Decision, versions: &'a VersionTable) -> Option<(&'a Forms, &'a Forms)> {
-    let from = versions.get(exchange.message.as_ref()?.declared.known()?)?;
-    Some((from, versions.get(decision.used()?)?))
+/// Observe mode: takes down that a message would not have crossed.
+fn would_not_cross(obstacle: &Obstacle, carried: &mut Carried) {
+    match obstacle {
+        Obstacle::Element { name, .. } => carried.cannot_bridge(Reason::CannotBridge, name),
+        Obstacle::Malformed(malformed) => carried.cannot_bridge(Reason::Malformed, &malformed.to_string()),
+    }
 }
 
 /// The address of a request at the server, and the headers to go with it.
-fn address(parts: &mut Parts, upstream: &Upstream, carried: &Carried) -> Option<Uri> {
-    let host = framing::addressed(&parts.uri, &parts.headers).to_owned();
+fn address(exchange: &mut Exchange, upstream: &Upstream, own: Option<&OwnAddress>, host: &str) -> Option<Uri> {
+    let parts = &mut exchange.collected.parts;
     let target = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-    let uri = upstream.uri(&target)?;
-    headers::towards_server(&mut parts.headers, parts.version, &host, carried);
+    let uri = match own {
+        Some(own) => own.address(upstream)?,
+        None => upstream.uri(&target)?,
+    };
+    headers::towards_server(&mut parts.headers, parts.version, host, &exchange.collected.carried);
     let keep = upstream.server().host == HostHeader::Keep && !host.is_empty();
-    let host = if keep { host.as_str() } else { upstream.authority().as_str() };
+    let host = if keep { host } else { upstream.authority().as_str() };
     parts.headers.insert(header::HOST, HeaderValue::from_str(host).ok()?);
     parts.version = Version::HTTP_11;
     Some(uri)
 }
 
-/// The body to send. One that was not edited is sent as it came, packed or not.
-fn whole(parts: &mut Parts, raw: Bytes, packing: Packing, edited: Option<(Bytes, &Forms)>) -> Bytes {
-    let Some((bytes, forms)) = edited else {
-        parts.headers.insert(header::CONTENT_LENGTH, raw.len().into());
-        return raw;
-    };
-    debug_assert!(packing != Packing::Identity || !parts.headers.contains_key(header::CONTENT_ENCODING));
-    headers::describe_new_body(&mut parts.headers, bytes.len());
-    name_versions(&mut parts.headers, forms);
-    bytes
+/// A request on its way.
+struct Conversation<'a> {
+    site: Arc<LiveSite>,
+    upstream: &'a Upstream,
+    /// The host that the device addressed, and what it asked for there.
+    host: String,
+    asked: Uri,
+    /// Where it goes.
+    uri: Uri,
+    own: Option<OwnAddress>,
+}
+
+impl Conversation<'_> {
+    /// What is not SyncML streams through.
+    async fn through(self, mut exchange: Exchange, decision: Decision) -> Ruled {
+        let limits = *exchange.collected.carried.live.limits();
+        let mut request = self.request(&mut exchange, false, None);
+        let mut carried = exchange.collected.carried;
+        if let Body::Through(incoming) | Body::Dm2(incoming) = exchange.collected.body {
+            *request.body_mut() = Sent::Through(Through::new(incoming, limits.body, &carried.under_way));
+        }
+        let began = Instant::now();
+        carried.open.attempts = Some(1);
+        let answer = tokio::time::timeout_at(began + limits.upstream_timeout, self.upstream.send(request)).await;
+        carried.open.upstream = Some(began.elapsed());
+        match answer {
+            Ok(Ok(response)) => annotate::through(response, &self.returns(None, decision), carried),
+            Ok(Err(failure)) => failed(failure, carried),
+            Err(_) => too_slow(carried),
+        }
+    }
+
+    fn returns(self, known: Option<super::exchange::Known>, decision: Decision) -> Return {
+        let Self { site, host, asked, uri, .. } = self;
+        Return { enforce: site.site.mode == Mode::Enforce, site, decision, uri, known, host, asked }
+    }
+
+    /// Sends a message, in other versions too where that is to be tried, and sees to what is remembered.
+    async fn message(
+        self,
+        mut exchange: Exchange,
+        mut decision: Decision,
+        mut remembered: Option<Remembered>,
+        mut translated: Option<Translated>,
+    ) -> Ruled {
+        let limits = *exchange.collected.carried.live.limits();
+        let began = Instant::now();
+        let deadline = began + limits.upstream_timeout;
+        let needs = annotate::needs(&exchange, &decision, &self.site, remembered.is_some());
+        annotate::only_readable(&mut exchange.collected.parts.headers, needs);
+        let mut trial = Trial::new(&exchange, &decision);
+        let keeps = trial.is_some() || needs.head;
+        let mut attempts = 0;
+        let arrived = loop {
+            let request = self.request(&mut exchange, keeps, translated.as_ref());
+            attempts += 1;
+            exchange.collected.carried.open.attempts = Some(attempts);
+            let answer = tokio::time::timeout_at(deadline, self.upstream.send(request)).await;
+            exchange.collected.carried.open.upstream = Some(began.elapsed());
+            let response = match answer {
+                Ok(Ok(response)) => response,
+                Ok(Err(failure)) => return failed(failure, exchange.collected.carried),
+                Err(_) => return too_slow(exchange.collected.carried),
+            };
+            let arrived = match Arrived::receive(response, needs, limits.body, deadline).await {
+                Ok(arrived) => arrived,
+                Err(gone) => return annotate::broke_off(gone, exchange.collected.carried),
+            };
+            exchange.collected.carried.open.upstream = Some(began.elapsed());
+            let Some(trial) = &mut trial else { break arrived };
+            let Told::Refused(named) = trial.hear(&arrived) else { break arrived };
+            match self.next(&exchange, &decision, trial, &named, remembered.as_ref()) {
+                Some((next, body)) => (decision, translated) = (next, body),
+                None => return self.exhausted(exchange, decision, trial, remembered).await,
+            }
+        };
+        let carried = &mut exchange.collected.carried;
+        if let Some(trial) = trial.as_ref().filter(|trial| trial.stepped()) {
+            carried.decided(&decision);
+            carried.open.detail = Some(trial.detail().into());
+        }
+        if let Some(translated) = translated {
+            carried.edited(translated.names);
+        }
+        if let Some(remembered) = &mut remembered {
+            self.remember(&exchange, &decision, trial.as_ref(), &arrived, remembered).await;
+            exchange.collected.carried.open.store = Some(remembered.name());
+        }
+        let plain = exchange.plain().clone();
+        let parts = keeps.then_some(exchange.collected.parts);
+        let returns = self.returns(exchange.message, decision);
+        annotate::annotate(arrived, returns, parts.as_ref(), &plain, exchange.collected.carried).await
+    }
+
+    /// The request for one attempt. `keeps`: the head is needed again.
+    fn request(&self, exchange: &mut Exchange, keeps: bool, translated: Option<&Translated>) -> Request<Sent> {
+        let collected = &mut exchange.collected;
+        let mut request = Request::new(Sent::whole(Bytes::new()));
+        if keeps {
+            (*request.headers_mut(), *request.extensions_mut()) =
+                (collected.parts.headers.clone(), collected.parts.extensions.clone());
+        } else {
+            (*request.headers_mut(), *request.extensions_mut()) =
+                (std::mem::take(&mut collected.parts.headers), std::mem::take(&mut collected.parts.extensions));
+        }
+        *request.method_mut() = collected.parts.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        let raw = match &collected.body {
+            Body::Read { raw, .. } => raw,
+            Body::Through(_) | Body::Dm2(_) => return request,
+        };
+        let body = match translated {
+            // One that was not edited is sent as it came, packed or not.
+            None => {
+                request.headers_mut().insert(header::CONTENT_LENGTH, raw.len().into());
+                raw.clone()
+            }
+            Some(Translated { bytes, to, .. }) => {
+                headers::describe_new_body(request.headers_mut(), bytes.len());
+                if let Some(forms) = to {
+                    name_versions(request.headers_mut(), forms);
+                }
+                bytes.clone()
+            }
+        };
+        *request.body_mut() = Sent::whole(body);
+        request
+    }
+
+    /// The next version to ask with, and the message in it. Versions that it cannot be taken to are left
+    /// out.
+    fn next(
+        &self,
+        exchange: &Exchange,
+        decision: &Decision,
+        trial: &mut Trial,
+        named: &[Protocol],
+        remembered: Option<&Remembered>,
+    ) -> Option<(Decision, Option<Translated>)> {
+        let versions = exchange.collected.carried.live.versions();
+        let learnt = remembered.and_then(|remembered| remembered.learnt().get(decision.server()));
+        while let Some(version) = trial.next(named, versions, learnt) {
+            let declared = exchange.message.as_ref()?.declared.known()?;
+            let decision = decision.clone().stepped_down(declared, version);
+            if let Ok(translated) = translate(exchange, &decision, self.own.as_ref()) {
+                return Some((decision, translated));
+            }
+        }
+        None
+    }
+
+    /// The server took the message in no version: the device gets the error that it understands.
+    async fn exhausted(
+        &self,
+        mut exchange: Exchange,
+        decision: Decision,
+        trial: &Trial,
+        remembered: Option<Remembered>,
+    ) -> Ruled {
+        let decision = decision.exhausted();
+        exchange.collected.carried.decided(&decision);
+        exchange.collected.carried.open.detail = Some(trial.detail().into());
+        if let Some(mut remembered) = remembered {
+            remembered.learn(&self.site.site, decision.server(), None, &trial.refused(false)).await;
+            exchange.collected.carried.open.store = Some(remembered.name());
+        }
+        refuse::refuse(exchange, &decision)
+    }
+
+    /// Keeps what the rest of the session, and the sessions after it, depend on.
+    async fn remember(
+        &self,
+        exchange: &Exchange,
+        decision: &Decision,
+        trial: Option<&Trial>,
+        arrived: &Arrived,
+        remembered: &mut Remembered,
+    ) {
+        let (Some(known), Some(used)) = (&exchange.message, decision.used()) else { return };
+        let (site, server) = (&*self.site.site, decision.server());
+        if let Some(policy) = site.servers.get(server).and_then(|server| server.trial.as_ref()) {
+            match (told(arrived, policy, used.family()), trial) {
+                (Told::Took, Some(trial)) => remembered.learn(site, server, Some(trial.asked()), &trial.refused(true)).await,
+                (Told::Took, None) if known.first => remembered.learn(site, server, Some(used), &[]).await,
+                // What was known is not true any more. What HTTP says may have other causes.
+                (Told::Refused(_), None) if arrived.message().is_some() => remembered.learn(site, server, None, &[used]).await,
+                _ => {}
+            }
+        }
+        let Some((plain, index)) = arrived.message() else { return };
+        let answer = syncml::answer::answer(plain, index, used.family());
+        let over = answer.is_ok_and(|answer| answer.ends())
+            || syncml::answer::aborts(plain, index)
+            || syncml::answer::aborts(exchange.plain(), &known.index);
+        match (over, known.first) {
+            (true, _) => remembered.end().await,
+            (false, true) => remembered.begin(site, known.declared.known(), decision).await,
+            (false, false) => {}
+        }
+    }
 }
 
 /// Makes the parameters of Content-Type say what the body says.
@@ -131,6 +301,10 @@ pub(super) fn name_versions(headers: &mut http::HeaderMap, forms: &Forms) {
     {
         headers.insert(header::CONTENT_TYPE, value);
     }
+}
+
+fn too_slow(carried: Carried) -> Ruled {
+    Ruled::http(StatusCode::GATEWAY_TIMEOUT, Verdict::Fail, Reason::UpstreamTooSlow, "", carried)
 }
 
 fn failed(failure: Failure, carried: Carried) -> Ruled {

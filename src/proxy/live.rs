@@ -44,6 +44,13 @@ impl Live {
         Ok(Self { policies, sites })
     }
 
+    /// Whether the sites are the same, to the letter.
+    #[must_use]
+    pub fn has_the_sites_of(&self, other: &Self) -> bool {
+        let digests = |live: &Self| live.sites.iter().map(|live| live.site.digest.clone()).collect::<Vec<_>>();
+        digests(self) == digests(other)
+    }
+
     /// The site for a host and path.
     #[must_use]
     pub fn site(&self, host: &str, path: &str) -> Option<&Arc<LiveSite>> {

@@ -21,18 +21,25 @@ mod carry;
 mod collect;
 mod decide;
 pub(crate) mod decode;
+mod earlier;
 mod forward;
 mod gather;
 mod record;
 mod refuse;
+pub(crate) mod remembered;
+mod resp_uri;
 mod route;
+mod session;
+mod translate;
+mod trial;
 
+pub use earlier::Earlier;
 pub use exchange::{Connection, Ruled};
 pub use framing::HEAD;
 pub use live::{Live, LiveSite};
 pub use record::Record;
 
-use crate::{decisions::Log, server::pulse::Pulse};
+use crate::{decisions::Log, server::pulse::Pulse, store::Store};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -41,12 +48,17 @@ pub struct Shared {
     pub live: ArcSwap<Live>,
     /// The decision log.
     pub log: Log,
+    /// The policies that were in force before.
+    pub earlier: Earlier,
+    /// What is remembered between messages.
+    pub store: Arc<dyn Store>,
     /// Whether protover is shutting down.
     pub draining: std::sync::atomic::AtomicBool,
 }
 
 /// Every layer, outermost first.
-pub type Stack = Record<admit::Admit<route::Route<collect::Collect<decode::Decode<decide::Decide<carry::Carry>>>>>>;
+pub type Stack =
+    Record<admit::Admit<route::Route<collect::Collect<decode::Decode<decide::Decide<session::Session<carry::Carry>>>>>>>;
 
 /// The stack for one connection.
 #[must_use]
@@ -54,7 +66,10 @@ pub fn stack(shared: &Arc<Shared>, connection: Arc<Connection>, pulse: Arc<Pulse
     // Carries out what was decided: answers in the server's stead, or goes to the server and sees to
     // its answer. Once it has begun it finishes, even when the device goes away.
     let stack = carry::Carry;
-    // Policy: the only place where a Decision is made.
+    // Sessions: a decision holds from the first message to the last. Behind the decision, since most of
+    // them need no memory; then it is made anew, by what the store knows.
+    let stack = session::Session { inner: stack, shared: Arc::clone(shared) };
+    // Policy: from facts to a decision.
     let stack = decide::Decide(stack);
     // Bytes to facts. Behind the site, since the site says how strictly a message is read.
     let stack = decode::Decode(stack);

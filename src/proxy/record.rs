@@ -42,7 +42,9 @@ where
         let open = self.shared.log.open(Arc::clone(&connection.listener), connection.peer, Kind::Message);
         let id: Box<str> = open.id().into();
         let log = self.shared.log.clone();
-        let carried = Carried { open, log, connection, under_way: self.pulse.request(), live: self.shared.live.load_full() };
+        let store = Arc::clone(&self.shared.store);
+        let carried =
+            Carried { open, log, connection, store, under_way: self.pulse.request(), live: self.shared.live.load_full() };
         let mut inner = self.inner.clone();
         let ruling = async move { inner.call(Arrival { request, carried }).await };
         Box::pin(AssertUnwindSafe(ruling).catch_unwind().map(move |ruled| {

@@ -6,7 +6,6 @@ use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use super::{
     body::Answer,
     exchange::{Body, Carried, Exchange, Known, Ruled, hint_headers},
-    live::LiveSite,
 };
 use crate::{
     policy::{
@@ -20,7 +19,7 @@ use crate::{
         media_type::{self, MediaType},
         reply,
         status::Status,
-        version::{Family, Version},
+        version::Family,
     },
 };
 
@@ -30,13 +29,13 @@ pub(super) fn refuse(exchange: Exchange, decision: &Decision) -> Ruled {
     let carried = collected.carried;
     match (collected.body, message) {
         (Body::Read { plain, .. }, Some(known)) => {
-            server_3(&plain, &known, decision.status(), decision.recommended(), &collected.parts, &collected.site, carried)
+            server_3(&plain, &known, decision.status(), decision, &collected.parts, carried)
         }
         (Body::Read { .. }, None) => {
             let detail = malformed.map(|malformed| malformed.to_string()).unwrap_or_default();
             http_400(&detail, carried)
         }
-        (Body::Dm2(_), _) => dm2(decision, &collected.site, carried),
+        (Body::Dm2(_), _) => dm2(decision, carried),
         (Body::Through(_), _) => Ruled::http(StatusCode::FORBIDDEN, Verdict::Refuse, decision.reason(), "", carried),
     }
 }
@@ -66,7 +65,7 @@ pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Deci
     };
     if known.first {
         let status = Status::PROTOCOL_VERSION_NOT_SUPPORTED;
-        return server_3(&plain, &known, status, decision.recommended(), &collected.parts, &collected.site, carried);
+        return server_3(&plain, &known, status, decision, &collected.parts, carried);
     }
     carried.open.syncml_status = Some(status.0);
     let message = reply::cannot_go(&plain, &known.index, obstacle);
@@ -74,22 +73,13 @@ pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Deci
 }
 
 /// The error that names the recommended version.
-fn server_3(
-    plain: &Bytes,
-    known: &Known,
-    status: Status,
-    recommended: Option<Version>,
-    parts: &Parts,
-    site: &LiveSite,
-    mut carried: Carried,
-) -> Ruled {
-    let family = known.declared.family();
-    let supported: Vec<Version> = site.site.supported_with_first(family, recommended).collect();
+fn server_3(plain: &Bytes, known: &Known, status: Status, decision: &Decision, parts: &Parts, mut carried: Carried) -> Ruled {
+    let (recommended, supported) = (decision.recommended(), decision.supported());
     let table = carried.live.versions();
-    let message = reply::refusal(plain, &known.index, &reply::Refusal { status, supported: &supported, recommended, table });
+    let message = reply::refusal(plain, &known.index, &reply::Refusal { status, supported, recommended, table });
     let mut response = syncml(message, parts, plain, known, None);
     carried.open.syncml_status = Some(status.0);
-    if hint_headers(response.headers_mut(), recommended, supported.iter().copied()) {
+    if hint_headers(response.headers_mut(), recommended, supported) {
         carried.open.hints.push("http-header");
     }
     Ruled::answered(response, carried)
@@ -127,8 +117,8 @@ pub(super) fn syncml(
 }
 
 /// A DM 2.0 request: JSON, which has no bridge to SyncML.
-fn dm2(decision: &Decision, site: &LiveSite, mut carried: Carried) -> Ruled {
-    let recommended = decision.recommended().or(site.site.recommended(Family::Dm));
+fn dm2(decision: &Decision, mut carried: Carried) -> Ruled {
+    let recommended = decision.recommended();
     let error = serde_json::json!({
         "error": "unsupported DM protocol version",
         "recommended": recommended.map(|version| version.to_string()),
@@ -139,9 +129,8 @@ fn dm2(decision: &Decision, site: &LiveSite, mut carried: Carried) -> Ruled {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/vnd.syncml.dm+xml, application/vnd.syncml.dm+wbxml"));
-    if hint_headers(headers, recommended, site.site.supported_with_first(Family::Dm, recommended)) {
+    if hint_headers(headers, recommended, decision.supported()) {
         carried.open.hints.push("http-header");
     }
-    carried.open.recommended = recommended;
     Ruled::answered(response, carried)
 }

@@ -6,7 +6,7 @@ use tower::Service;
 use super::{
     Passing, always_ready,
     exchange::{Arrival, Routed, Ruled},
-    framing, here,
+    framing, here, resp_uri,
 };
 use crate::policy::reason::{Reason, Verdict};
 
@@ -30,6 +30,7 @@ where
         carried.open.site = Some(site.site.name.clone());
         carried.open.policy = Some(site.site.digest.clone());
         carried.open.mode = Some(site.site.mode);
-        Passing::Right(self.0.call(Routed { request, carried, site }))
+        let given = request.uri().path_and_query().and_then(|target| resp_uri::find(&site.site, target));
+        Passing::Right(self.0.call(Routed { request, carried, site, given }))
     }
 }

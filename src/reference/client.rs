@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::syncml::header::Encoding;
+use crate::syncml::{header::Encoding, version::Family};
 
 /// Connections to servers.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl Http {
         &self,
         url: &Uri,
         through: Option<SocketAddr>,
-        encoding: Encoding,
+        (family, encoding): (Family, Encoding),
         body: Vec<u8>,
     ) -> Result<Response, String> {
         let host = url.authority().ok_or("the address has no host")?.as_str();
@@ -46,7 +46,7 @@ impl Http {
         if let Some(address) = through {
             parts.authority = address.to_string().parse().ok();
         }
-        let kind = format!("application/vnd.syncml.dm+{}", encoding.name());
+        let kind = media_type(family, encoding);
         let request = Request::post(Uri::from_parts(parts).map_err(|error| error.to_string())?)
             .header(header::HOST, host)
             .header(header::CONTENT_TYPE, &kind)
@@ -59,6 +59,25 @@ impl Http {
         let body = body.collect().await.map_err(|error| chain(&error))?.to_bytes();
         Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
     }
+}
+
+/// The media type of a message.
+pub(super) fn media_type(family: Family, encoding: Encoding) -> String {
+    let what = match family {
+        Family::Dm => "syncml.dm",
+        Family::SyncMl => "syncml",
+    };
+    format!("application/vnd.{what}+{}", encoding.name())
+}
+
+/// The address that a RespURI means (RFC 3986, section 5.2).
+pub(super) fn resolve(base: &Uri, given: &str) -> Result<Uri, String> {
+    let no_address = |_| format!("RespURI is no address: {given}");
+    let resolve = || {
+        let base = fluent_uri::Uri::parse(base.to_string()).ok()?;
+        Some(fluent_uri::UriRef::parse(given).ok()?.resolve_against(&base).ok()?.into_string())
+    };
+    resolve().as_deref().unwrap_or(given).parse::<Uri>().map_err(no_address)
 }
 
 /// An error and what caused it.

@@ -7,10 +7,15 @@ use rustls::RootCertStore;
 
 use super::{
     auth::{self, Credentials},
-    client::Http,
+    client::{Http, resolve},
     document::{Document, Header, Node},
+    outcome::{Carried, Exchange, Outcome, Refused},
 };
-use crate::syncml::{alert::StartedBy, header::Encoding, version::Version};
+use crate::syncml::{
+    alert::StartedBy,
+    header::Encoding,
+    version::{Family, Version, VersionTable},
+};
 
 /// How exactly a device looks at what it gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,29 +28,6 @@ pub enum Strictness {
     Motorola,
     /// As Windows 8.1: no white space between tags.
     Windows,
-}
-
-/// Which version the device uses with a server: requirements Client-1 to Client-4.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accounts {
-    stored: BTreeMap<String, Version>,
-}
-
-impl Accounts {
-    /// Stores the version that a server recommended, or that its account came with.
-    pub fn store(&mut self, server: &str, version: Version) {
-        self.stored.insert(server.to_owned(), version);
-    }
-
-    /// The version for a session. `speaks` are the device's own. A notified version comes first
-    /// (Client-1), then the stored one (Client-4); when the device does not speak it, the highest below
-    /// it (Client-2), never one above (Client-3). `None` when it speaks no such version.
-    #[must_use]
-    pub fn select(&self, server: &str, speaks: &[Version], notified: Option<Version>) -> Option<Version> {
-        let limit = notified.or_else(|| self.stored.get(server).copied());
-        let allowed = speaks.iter().copied().filter(|version| limit.is_none_or(|limit| *version <= limit));
-        allowed.reduce(|highest, version| if version > highest { version } else { highest })
-    }
 }
 
 /// A device, and the account it uses for a session.
@@ -67,72 +49,19 @@ pub struct Device {
     pub session: String,
     /// MaxMsgSize to tell.
     pub max_msg_size: Option<u32>,
+    /// Whether it begins anew in the next lower version when its own is refused, as libsynthesis does.
+    pub step_down: bool,
+    /// Whether it repeats a RespURI as the Target of its next message, as Android does.
+    pub echoes_resp_uri: bool,
+    /// Where its other connections go, one after another, when they do not all go to one place.
+    pub other_ways: Vec<SocketAddr>,
     /// Its management tree.
     pub tree: BTreeMap<String, String>,
     pub(super) http: Http,
 }
 
-/// A message that was sent, and what came back.
-#[derive(Clone, Debug)]
-pub struct Exchange {
-    /// The message.
-    pub sent: Vec<u8>,
-    /// The HTTP status of the answer.
-    pub http_status: u16,
-    /// The answer.
-    pub got: Vec<u8>,
-    /// The version that the answer declares.
-    pub version: Option<String>,
-    /// `DM-Recommended-Version` of the answer.
-    pub recommended: Option<Version>,
-    /// The Items in the Status of the SyncHdr.
-    pub items: Vec<String>,
-}
-
-/// A server's command that was carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Carried {
-    /// The command.
-    pub name: String,
-    /// Its Target.
-    pub target: String,
-}
-
-/// The error that ended a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The status of the SyncHdr.
-    pub status: String,
-    /// The Items with it.
-    pub items: Vec<String>,
-}
-
-/// How a session went.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Every message.
-    pub exchanges: Vec<Exchange>,
-    /// Every command that was carried out.
-    pub carried_out: Vec<Carried>,
-    /// The server refused.
-    pub refused: Option<Refused>,
-    /// The device gave up, and why.
-    pub gave_up: Option<String>,
-}
-
-impl Outcome {
-    /// Whether the session came to its regular end.
-    #[must_use]
-    pub const fn is_complete(&self) -> bool {
-        self.refused.is_none() && self.gave_up.is_none()
-    }
-
-    /// The version that was recommended last.
-    #[must_use]
-    pub fn recommended(&self) -> Option<Version> {
-        self.exchanges.iter().rev().find_map(|exchange| exchange.recommended)
-    }
-}
+/// What makes a device step down: the errors of version, and those that some servers use for them.
+const STEPS_DOWN_ON: [&str; 4] = ["513", "505", "501", "400"];
 
 /// No session of the reference servers is longer.
 const MESSAGES: u32 = 20;
@@ -155,6 +84,9 @@ impl Device {
             started_by: StartedBy::Client,
             session: "1".to_owned(),
             max_msg_size: None,
+            step_down: false,
+            echoes_resp_uri: false,
+            other_ways: Vec::new(),
             tree,
             http: Http::new(RootCertStore::empty()),
         }
@@ -167,17 +99,41 @@ impl Device {
         self
     }
 
-    /// Runs one session with a server. With `through`, connections go there, whatever the address says.
+    /// Runs one session with a server, or, for a device that steps down, as many as it takes. With
+    /// `through`, connections go there, whatever the address says.
     pub async fn run(&mut self, url: &Uri, through: Option<SocketAddr>) -> Outcome {
         let mut outcome = Outcome::default();
-        if let Err(why) = self.session(url, through, &mut outcome).await {
-            outcome.gave_up = Some(why);
+        loop {
+            outcome.versions.push(self.version);
+            let before = outcome.exchanges.len();
+            if let Err(why) = self.session(url, through, &mut outcome).await {
+                outcome.gave_up = Some(why);
+            }
+            let of_package_1 = outcome.exchanges.len() == before + 1;
+            let by_version = outcome.refused.as_ref().is_some_and(|refused| STEPS_DOWN_ON.contains(&&*refused.status));
+            let Some(lower) = self.lower().filter(|_| self.step_down && of_package_1 && by_version) else { return outcome };
+            // The Items are not looked at: neither does libsynthesis.
+            outcome.refused = None;
+            self.version = lower;
+            self.session = format!("{}-{}", self.session, outcome.versions.len());
         }
-        outcome
+    }
+
+    /// The next version below its own.
+    fn lower(&self) -> Option<Version> {
+        let below = VersionTable::default().versions().into_iter().filter(|version| *version < self.version);
+        below.reduce(|highest, version| if version > highest { version } else { highest })
+    }
+
+    /// Where its connection for a message goes.
+    fn way(&self, message: u32, through: Option<SocketAddr>) -> Option<SocketAddr> {
+        let ways: Vec<SocketAddr> = through.into_iter().chain(self.other_ways.iter().copied()).collect();
+        let number = usize::try_from(message).unwrap_or(0);
+        ways.get(number.saturating_sub(1) % ways.len().max(1)).copied()
     }
 
     async fn session(&mut self, url: &Uri, through: Option<SocketAddr>, outcome: &mut Outcome) -> Result<(), String> {
-        let target = url.to_string();
+        let mut target = url.to_string();
         let (mut address, mut cred, mut tried) = (url.clone(), None, false);
         let mut commands = self.package_1();
         for message in 1..=MESSAGES {
@@ -191,7 +147,10 @@ impl Device {
                 ..Header::default()
             };
             let sent = Document::new(self.version, &header, commands.clone()).write(self.encoding);
-            let response = self.http.post(&address, through, self.encoding, sent.clone()).await?;
+            let response = self
+                .http
+                .post(&address, self.way(message, through), (self.version.family(), self.encoding), sent.clone())
+                .await?;
             let recommended =
                 response.headers.get("dm-recommended-version").and_then(|value| Version::parse(value.to_str().ok()?));
             outcome.exchanges.push(Exchange {
@@ -214,7 +173,10 @@ impl Device {
             self.inspect(&answer, status)?;
             let resp_uri = answer.field(&["RespURI"]);
             if !resp_uri.is_empty() {
-                address = resp_uri.parse().map_err(|_| "RespURI is no address")?;
+                address = resolve(&address, resp_uri)?;
+                if self.echoes_resp_uri {
+                    resp_uri.clone_into(&mut target);
+                }
             }
             if let Some(status) = status {
                 match status.text_at(&["Data"]) {
@@ -245,8 +207,19 @@ impl Device {
         Err("the session does not end".to_owned())
     }
 
-    /// DevInfo, and who started the session (OMA-TS-DM_Protocol-V1_2_1, section 8.3).
+    /// DevInfo, and who started the session (OMA-TS-DM_Protocol-V1_2_1, section 8.3); of a DS client, what
+    /// it wants synchronised (OMA-TS-DS_Protocol-V1_2_2, section 9).
     fn package_1(&self) -> Vec<Node> {
+        if self.version.family() == Family::SyncMl {
+            let anchor = Node::new("Anchor", vec![Node::leaf("Next", "1")]);
+            let item = vec![
+                Node::location("Target", "./contacts"),
+                Node::location("Source", "./contacts"),
+                Node::new("Meta", vec![anchor]),
+            ];
+            let alert = vec![Node::leaf("CmdID", "1"), Node::leaf("Data", "201"), Node::new("Item", item)];
+            return vec![Node::new("Alert", alert)];
+        }
         let code = match self.started_by {
             StartedBy::Server => "1200",
             StartedBy::Client => "1201",

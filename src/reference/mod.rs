@@ -3,10 +3,12 @@
 //! They share no code with the proxy but the names of elements: messages are trees here, read by
 //! quick-xml and by a WBXML reader of their own, so that each is a witness against the other.
 
+mod accounts;
 mod auth;
 mod client;
 mod device;
 pub mod document;
+mod outcome;
 mod server;
 mod wbxml;
 mod xml;
@@ -14,7 +16,9 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+pub use accounts::Accounts;
 pub use auth::{Auth, Credentials};
-pub use device::{Accounts, Carried, Device, Exchange, Outcome, Refused, Strictness};
+pub use device::{Device, Strictness};
 pub use document::{Document, Node, Quirks};
+pub use outcome::{Carried, Exchange, Outcome, Refused};
 pub use server::{Refusal, Saw, Script, Server, Settings};

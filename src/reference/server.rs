@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{
     auth::{Auth, Credentials, challenge},
+    client::media_type,
     document::{Document, Header, Node},
 };
 use crate::syncml::{
@@ -30,6 +31,8 @@ pub enum Refusal {
     /// Status 513 with an Item for each version, in its own highest version; 505 for the DTD.
     #[default]
     Status,
+    /// Status 505 in the place of 513, as servers do that look at VerDTD only.
+    Dtd,
     /// HTTP 400, as Funambol does.
     Http400,
     /// HTTP 500 without a body.
@@ -52,8 +55,8 @@ pub struct Settings {
     pub refusal: Refusal,
     /// Whom it lets in, and how they have to say who they are.
     pub credentials: Option<(Auth, Credentials)>,
-    /// Whether it gives each session an address of its own.
-    pub resp_uri: bool,
+    /// The address that it gives each session, with `{host}` and `{session}` in it.
+    pub resp_uri: Option<String>,
     /// What it wants done: the commands of its first message, of its second, and so on.
     pub script: Script,
 }
@@ -66,7 +69,7 @@ impl Default for Settings {
             strict: true,
             refusal: Refusal::default(),
             credentials: None,
-            resp_uri: false,
+            resp_uri: None,
             script: vec![
                 vec![("Get", "./DevInfo/Man", ""), ("Get", "./DevInfo/Mod", "")],
                 vec![("Replace", "./Work/Setting", "on"), ("Add", "./Work/App", "mail"), ("Exec", "./Work/Restart", "")],
@@ -82,6 +85,10 @@ pub struct Saw {
     pub version: String,
     /// How it was encoded.
     pub encoding: Option<Encoding>,
+    /// What was asked for: path and query.
+    pub path: String,
+    /// Target/LocURI.
+    pub target: String,
     /// It, byte for byte.
     pub raw: Bytes,
 }
@@ -189,12 +196,15 @@ impl State {
             return plain(StatusCode::BAD_REQUEST, "");
         };
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default();
         let encoding = [Encoding::Xml, Encoding::Wbxml]
             .into_iter()
-            .find(|encoding| content_type.starts_with(&format!("application/vnd.syncml.dm+{}", encoding.name())));
+            .find(|encoding| Family::ALL.into_iter().any(|family| media_type(family, *encoding) == essence));
         let document = encoding.and_then(|encoding| Document::read(encoding, &raw).ok());
         let version = document.as_ref().map(|document| document.field(&["VerProto"]).to_owned()).unwrap_or_default();
-        lock(&self.saw).push(Saw { version, encoding, raw });
+        let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let target = document.as_ref().map(|document| document.field(&["Target", "LocURI"]).to_owned()).unwrap_or_default();
+        lock(&self.saw).push(Saw { version, encoding, path, target, raw });
         match (document, encoding) {
             (_, Some(encoding)) if !self.settings.encodings.contains(&encoding) => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, ""),
             (Some(document), Some(encoding)) => {
@@ -220,10 +230,11 @@ impl State {
         };
         let mut commands = statuses(document, status.0, status.1);
         let session = document.field(&["SessionID"]).to_owned();
-        if matches!(status.0, "200" | "212") {
+        if matches!(status.0, "200" | "212") && version.family() == Family::Dm {
             commands.extend(self.next(document, &session, commands.len()));
         }
-        let resp_uri = self.settings.resp_uri.then(|| format!("http://{host}/session/{session}"));
+        let resp_uri = self.settings.resp_uri.as_ref();
+        let resp_uri = resp_uri.map(|template| template.replace("{host}", host).replace("{session}", &session));
         reply(version, document, encoding, resp_uri.as_deref(), commands)
     }
 
@@ -270,16 +281,17 @@ impl State {
         match self.settings.refusal {
             Refusal::Http400 => return plain(StatusCode::BAD_REQUEST, "Protocol version not supported"),
             Refusal::Http500 => return plain(StatusCode::INTERNAL_SERVER_ERROR, ""),
-            Refusal::Status => {}
+            Refusal::Status | Refusal::Dtd => {}
         }
+        let code = if self.settings.refusal == Refusal::Dtd { "505" } else { code };
         let own = declared.known().filter(|version| self.settings.versions.contains(version));
-        let Some(version) = own.or_else(|| self.settings.versions.last().copied()) else {
+        let highest = |family| self.settings.versions.iter().rev().copied().find(|version| version.family() == family);
+        let Some(version) = own.or_else(|| highest(declared.family())).or_else(|| self.settings.versions.last().copied()) else {
             return plain(StatusCode::INTERNAL_SERVER_ERROR, "");
         };
-        debug_assert_eq!(version.family(), Family::Dm);
         let mut status = header_status(document, code, None);
-        let items =
-            self.settings.versions.iter().rev().map(|version| Node::new("Item", vec![Node::leaf("Data", version.to_string())]));
+        let of_family = self.settings.versions.iter().rev().filter(|other| other.family() == version.family());
+        let items = of_family.map(|version| Node::new("Item", vec![Node::leaf("Data", version.to_string())]));
         status.children.extend(items);
         reply(version, document, encoding, None, vec![status])
     }
@@ -335,10 +347,9 @@ fn reply(
     };
     let body = Document::new(version, &header, commands).write(encoding);
     let mut response = Response::new(Full::from(body));
-    let kind = match encoding {
-        Encoding::Xml => "application/vnd.syncml.dm+xml; charset=utf-8",
-        Encoding::Wbxml => "application/vnd.syncml.dm+wbxml",
-    };
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    let charset = if encoding == Encoding::Xml { "; charset=utf-8" } else { "" };
+    if let Ok(kind) = header::HeaderValue::try_from(media_type(version.family(), encoding) + charset) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
     response
 }

@@ -27,7 +27,12 @@ fn device(version: Version, encoding: Encoding) -> Device {
 async fn every_command_is_carried_out_in_every_version_and_encoding() {
     for version in ALL {
         for encoding in BOTH {
-            let (server, uri) = server(Settings { versions: vec![version], resp_uri: true, ..Settings::default() }).await;
+            let (server, uri) = server(Settings {
+                versions: vec![version],
+                resp_uri: Some("http://{host}/session/{session}".into()),
+                ..Settings::default()
+            })
+            .await;
             let outcome = device(version, encoding).run(&uri, None).await;
             assert!(outcome.is_complete(), "{outcome:?}");
             assert_eq!(outcome.carried_out.len(), 5);

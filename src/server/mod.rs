@@ -18,7 +18,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::{
     decisions::Log,
     policy::site::{Policies, Settings},
-    proxy::{Live, Shared},
+    proxy::{Earlier, Live, Shared},
+    store,
 };
 use listener::Listening;
 
@@ -59,8 +60,9 @@ impl Proxy {
     /// When an address cannot be bound, or a PEM file cannot be used.
     pub async fn start(policies: Policies, log: Log) -> io::Result<Self> {
         let settings = policies.settings.clone();
-        let live = Live::new(policies, None)?;
-        let shared = Arc::new(Shared { live: ArcSwap::from_pointee(live), log, draining: false.into() });
+        let live = ArcSwap::from_pointee(Live::new(policies, None)?);
+        let store = store::open(&settings.store)?;
+        let shared = Arc::new(Shared { live, earlier: Earlier::default(), store, log, draining: false.into() });
         let (phase, watched) = watch::channel(Phase::Serving);
         let (alive, over) = mpsc::channel(1);
         let connections = Arc::new(Semaphore::new(settings.limits.connections));
@@ -104,6 +106,11 @@ impl Proxy {
         for (on, acceptor) in self.listening.iter().zip(acceptors) {
             on.set_acceptor(acceptor);
         }
+        // Sessions go on under the policy they began with. It is kept before the new one is in force, so
+        // that no request sees neither.
+        if !before.has_the_sites_of(&live) {
+            self.shared.earlier.push(Arc::clone(&before));
+        }
         self.shared.live.store(Arc::new(live));
         Ok(needs_restart(before.settings(), &settings))
     }
@@ -138,6 +145,7 @@ fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("listener", bare(before) != bare(after)),
         ("limits.connections", before.limits.connections != after.limits.connections),
         ("decisions", before.decisions != after.decisions),
+        ("store", before.store != after.store),
     ]
     .into_iter()
     .filter_map(|(name, changed)| changed.then_some(name))

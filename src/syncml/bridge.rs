@@ -81,7 +81,7 @@ pub struct Bridged {
 
 impl Bridged {
     /// Adds an edit under a name.
-    pub(super) fn replace(&mut self, name: impl Into<Cow<'static, str>>, span: Span, with: Vec<u8>) {
+    pub fn replace(&mut self, name: impl Into<Cow<'static, str>>, span: Span, with: Vec<u8>) {
         if self.edits.replace(span, with) {
             self.names.push(name.into());
         }

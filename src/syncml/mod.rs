@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod alert;
+pub mod answer;
 pub mod body;
 pub mod bridge;
 pub mod edit;

@@ -14,6 +14,8 @@ impl Status {
     pub const OPTIONAL_FEATURE_NOT_SUPPORTED: Self = Self(406);
     /// Unsupported media type or format.
     pub const UNSUPPORTED_MEDIA_TYPE: Self = Self(415);
+    /// Command not implemented.
+    pub const COMMAND_NOT_IMPLEMENTED: Self = Self(501);
     /// Bad gateway: an invalid answer came from the recipient behind a proxy.
     pub const BAD_GATEWAY: Self = Self(502);
     /// DTD version not supported; Items hold those that are.

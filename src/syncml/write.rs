@@ -110,7 +110,7 @@ pub fn fill(
     }
 }
 
-/// What to put in `field.place` so that `element` holds `text`, a text without markup characters.
+/// What to put in `field.place` so that `element` holds `text`, which has no `]]>` in it.
 #[must_use]
 pub fn value(raw: &[u8], index: &HeaderIndex, field: Field, element: Element, text: &str) -> Vec<u8> {
     match index.prologue {

@@ -104,7 +104,25 @@ impl Upstream {
         } else {
             PathAndQuery::from_maybe_shared(format!("{}{}", self.prefix, target.as_str())).ok()?
         };
+        self.at(path_and_query)
+    }
+
+    /// The address of a path and query at the server.
+    #[must_use]
+    pub fn at(&self, path_and_query: PathAndQuery) -> Option<Uri> {
         Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path_and_query).build().ok()
+    }
+
+    /// The path of its URL, without its last slash.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.scheme.as_str()
     }
 
     /// Sends a request and waits for the head of the answer. It is sent a second time only when a
@@ -153,7 +171,7 @@ fn tls_config(server: &Server, used: bool) -> io::Result<ClientConfig> {
 
 /// The authorities of the system, read once. Those that rustls cannot use are left out, as every
 /// client does.
-fn system_roots() -> RootCertStore {
+pub(crate) fn system_roots() -> RootCertStore {
     static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
     let read = || {
         let mut roots = RootCertStore::empty();

@@ -88,9 +88,9 @@ async fn what_a_drain_cuts_off_has_its_line() {
 }
 
 /// `protover serve` as a process.
-struct Served {
+pub(crate) struct Served {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     stderr: std::sync::mpsc::Receiver<String>,
 }
 
@@ -102,7 +102,7 @@ impl Drop for Served {
 }
 
 impl Served {
-    fn start(folder: &Path, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(folder: &Path, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_protover"))
             .args(["serve", "--policies"])
             .arg(folder)
@@ -147,7 +147,7 @@ impl Served {
     }
 }
 
-fn write(folder: &Path, process: &str, site: &str) {
+pub(crate) fn write(folder: &Path, process: &str, site: &str) {
     let log = folder.parent().unwrap().join("decisions.log");
     let proxy = format!(
         "[[listener]]\nname = \"devices\"\nkind = \"dm\"\naddress = \"127.0.0.1:0\"\n[decisions]\nto = {:?}\n{process}",

@@ -10,6 +10,7 @@
 
 mod cli;
 mod corpus;
+mod discover;
 mod fates;
 mod http;
 mod inspect;
@@ -17,7 +18,12 @@ mod life;
 mod matrix;
 mod policies;
 mod purity;
+mod redis;
+mod resp_uri;
 mod rig;
+mod sessions;
+mod step_down;
+mod store;
 mod telemetry;
 mod tls;
 mod verdicts;

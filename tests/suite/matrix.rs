@@ -48,7 +48,13 @@ async fn all_with_all(encoding: Encoding) {
         servers.push((
             name,
             speaks,
-            server(Settings { versions: speaks.to_vec(), credentials, resp_uri: true, ..Settings::default() }).await,
+            server(Settings {
+                versions: speaks.to_vec(),
+                credentials,
+                resp_uri: Some("http://{host}/session/{session}".into()),
+                ..Settings::default()
+            })
+            .await,
         ));
     }
     let sites: Vec<String> = servers.iter().map(|(name, speaks, server)| site(name, server.address(), speaks, "")).collect();

@@ -247,6 +247,19 @@ impl Upstream {
     }
 }
 
+/// Whether an independent program is there. Without it the test is skipped, unless
+/// `PROTOVER_REQUIRE_ORACLES` is set.
+pub(crate) fn oracle(program: &str) -> bool {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder: PathBuf| folder.join(program).is_file()));
+    let required = std::env::var_os("PROTOVER_REQUIRE_ORACLES").is_some_and(|value| value == "1");
+    assert!(found || !required, "{program} is required and not installed");
+    if !found {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
 /// An address where nobody listens.
 pub(crate) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()

@@ -16,7 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use crate::rig::{Answer, Rig, Upstream, message, ok, post, site};
 
-fn certificates(folder: &Path) {
+pub(crate) fn certificates(folder: &Path) {
     let certs = folder.join("certs");
     let made = Command::new(env!("CARGO_BIN_EXE_protover")).args(["certs", "init", "--dir"]).arg(&certs).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -39,7 +39,7 @@ async fn connect(rig: &Rig, config: ClientConfig) -> std::io::Result<TlsStream<T
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
-fn listener(certs: &Path, client_auth: &str) -> String {
+pub(crate) fn listener(certs: &Path, client_auth: &str) -> String {
     let path = |name: &str| certs.join(name).display().to_string();
     let client = if client_auth == "off" {
         String::new()

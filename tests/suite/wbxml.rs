@@ -2,7 +2,6 @@
 
 use std::{
     io::Write,
-    path::PathBuf,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -23,7 +22,10 @@ use protover::syncml::{
     wbxml,
 };
 
-use super::corpus::{Real, messages, there_and_back};
+use super::{
+    corpus::{Real, messages, there_and_back},
+    rig::oracle,
+};
 
 const WBXML: Encoding = Encoding::Wbxml;
 
@@ -169,7 +171,7 @@ fn decided(raw: &[u8], index: &HeaderIndex) -> Vec<String> {
             started_by: syncml::started_by(raw, index),
             integrity: Integrity::None,
         });
-        let facts = Facts { path: "/", user_agent: None, client_certificate: None, content };
+        let facts = Facts { path: "/", user_agent: None, client_certificate: None, content, learnt: &[] };
         format!("{:?}", decide(&policies.sites[0], &policies.versions, &facts))
     };
     sites.iter().map(decide_by).collect()
@@ -356,19 +358,6 @@ fn dissected<'a>(messages: impl Iterator<Item = &'a Bytes>) -> Vec<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let frames = text.split("\nWAP Binary XML").skip(1);
     frames.map(|frame| frame.split("\nFrame ").next().unwrap_or_default().to_owned()).collect()
-}
-
-/// Whether an independent program is there. Without it the test is skipped, unless
-/// `PROTOVER_REQUIRE_ORACLES` is set.
-fn oracle(program: &str) -> bool {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder: PathBuf| folder.join(program).is_file()));
-    let required = std::env::var_os("PROTOVER_REQUIRE_ORACLES").is_some_and(|value| value == "1");
-    assert!(found || !required, "{program} is required and not installed");
-    if !found {
-        eprintln!("skipped: {program} is not installed");
-    }
-    found
 }
 
 fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {

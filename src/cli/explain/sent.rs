@@ -78,8 +78,7 @@ pub(super) fn as_sent(
     };
     let refusal = |known: &Known, status| {
         let recommended = decision.recommended();
-        let supported: Vec<Version> = site.supported_with_first(known.declared.family(), recommended).collect();
-        let refusal = reply::Refusal { status, supported: &supported, recommended, table: versions };
+        let refusal = reply::Refusal { status, supported: decision.supported(), recommended, table: versions };
         answer(reply::refusal(raw, &known.index, &refusal), status)
     };
     if site.mode == Mode::Observe {

@@ -1,6 +1,6 @@
 //! An explanation as text, and as JSON.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, header};
@@ -15,10 +15,14 @@ use crate::{
     policy::{
         explain::Missed,
         reason::{Reason, Verdict},
-        site::{Mode, Policies},
+        site::{Mode, Policies, Server},
     },
-    proxy::{decode, exchange::sniff},
-    syncml::header::{Encoding, Field},
+    proxy::{decode, exchange::sniff, remembered::seconds},
+    session::Learnt,
+    syncml::{
+        header::{Encoding, Field},
+        version::{Family, Version},
+    },
 };
 
 pub(super) fn no_site(request: &Request, policies: &Policies) -> String {
@@ -78,6 +82,23 @@ fn outcome(explained: &Explained<'_>) -> (Verdict, Reason) {
     }
 }
 
+/// What was learnt of each server whose versions are found out.
+fn learnt(explained: &Explained<'_>) -> Vec<String> {
+    let names = |versions: &[Version]| versions.iter().map(Version::to_string).collect::<Vec<_>>().join(", ");
+    let of_server = |(server, learnt): (&Arc<Server>, &Learnt)| {
+        server.trial.as_ref()?;
+        let accepted: Vec<Version> = Family::ALL.into_iter().flat_map(|family| learnt.accepted(family)).collect();
+        if accepted.is_empty() {
+            return Some(format!("{}: nothing", server.name));
+        }
+        let refused = if learnt.refused().is_empty() { "nothing".to_owned() } else { names(learnt.refused()) };
+        let age = humantime::format_duration(Duration::from_secs(learnt.age(seconds())));
+        Some(format!("{} takes {} and refuses {refused}; learnt {age} ago", server.name, names(&accepted)))
+    };
+    let known = explained.site.servers.iter().zip(&explained.learnt.servers).filter_map(of_server);
+    known.chain(explained.learnt.unknown.map(str::to_owned)).collect()
+}
+
 fn why(missed: &Missed) -> String {
     let is = missed.is.as_ref().map_or_else(|| "absent".to_owned(), |is| format!("\"{is}\""));
     format!("{} is {is}, wanted: {}", missed.condition, missed.wanted)
@@ -96,6 +117,9 @@ pub(super) fn text(explained: &Explained<'_>) -> String {
     }
     let mode = if site.mode == Mode::Observe { ", only observed: nothing is changed" } else { "" };
     line("site", &format!("{} (policy {}){mode}", site.name, site.digest));
+    for text in learnt(explained) {
+        line("learnt", &text);
+    }
     for missed in &explanation.missed {
         line("rule", &format!("\"{}\" does not match: {}", missed.rule, why(missed)));
     }
@@ -161,7 +185,8 @@ pub(super) fn json(explained: &Explained<'_>) -> String {
         "obstacle": sent.obstacle.as_ref().map(|(_, what)| what),
         "requirement": decision.requirement(),
         "recommended": decision.recommended().map(|version| version.to_string()),
-        "supported": site.supported.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "supported": decision.supported().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "learnt": learnt(explained),
         "used": decision.used().filter(|_| sent.server.is_some()).map(|version| version.to_string()),
         "server": sent.server.and_then(|index| site.servers.get(index)).map(|server| server.name.to_string()),
         "http_status": sent.http_status,

@@ -68,7 +68,7 @@ fn the_examples_are_right_as_they_are_and_uncommented() {
             tried += 1;
         }
     }
-    assert!(tried >= 24, "only {tried} examples");
+    assert!(tried >= 26, "only {tried} examples");
 }
 
 #[test]
@@ -87,6 +87,8 @@ fn every_key_has_an_example() {
         "[[listener]]\n[listener.tls]\n",
         "[limits]\n",
         "[decisions]\n",
+        "[session]\n",
+        "[store]\n",
         "[[version]]\n",
         "[site]\n",
         "[[server]]\n",

@@ -7,10 +7,11 @@ use crate::{
     policy::{
         diagnostic::Code,
         document::{Table, Value},
-        site::{HostHeader, Server},
+        site::{HostHeader, RespUri, Server, Trial, Trigger},
     },
     syncml::{
         header::Encoding,
+        status::Status,
         version::{Version, VersionTable},
     },
 };
@@ -24,7 +25,10 @@ pub(super) fn read(tables: Vec<Table<'_>>, versions: &VersionTable) -> Vec<(Serv
         let name = table.require("name", "such as name = \"dm13\"; rules and the decision log use it");
         let url = table.require("url", "such as url = \"http://127.0.0.1:9013\"").as_ref().and_then(value::url);
         let speaks = table.require("speaks", "such as speaks = [\"DM/1.2\", \"DM/1.3\"]");
-        let speaks = speaks.map(|value| speaks_of(&value, versions)).unwrap_or_default();
+        let (speaks, discover) = speaks.map(|value| speaks_of(&value, versions)).unwrap_or_default();
+        let trial = trial(&table, discover);
+        let uris = [("rewrite", RespUri::Rewrite), ("keep", RespUri::Keep)];
+        let resp_uri = table.get("resp_uri").and_then(|value| value.choice(&uris)).unwrap_or_default();
         let encodings = table.get("encodings").map_or_else(|| BOTH.to_vec(), |value| encodings(&value));
         let path = |key| table.get(key).and_then(|value: Value<'_>| value.text());
         let ca = path("ca").map(Into::into);
@@ -56,7 +60,7 @@ pub(super) fn read(tables: Vec<Table<'_>>, versions: &VersionTable) -> Vec<(Serv
         super::site::once(file, "server", name, place.clone(), &mut names);
         let identity = both.map(|(certificate, key)| (certificate.into(), key.into()));
         let url = url.unwrap_or_default();
-        servers.push((Server { name: name.into(), url, speaks, encodings, ca, identity, host }, place));
+        servers.push((Server { name: name.into(), url, speaks, trial, resp_uri, encodings, ca, identity, host }, place));
     }
     servers
 }
@@ -78,14 +82,58 @@ fn encodings(value: &Value<'_>) -> Vec<Encoding> {
     out
 }
 
-fn speaks_of(value: &Value<'_>, versions: &VersionTable) -> Vec<Version> {
+/// The versions; and whether they are to be found out.
+fn speaks_of(value: &Value<'_>, versions: &VersionTable) -> (Vec<Version>, bool) {
     if value.as_str() == Some("discover") {
-        value.not_yet("speaks = \"discover\"", "learning what a server speaks is");
-        return Vec::new();
+        return (Vec::new(), true);
     }
     let items = value.list();
     if value.is_list() && items.is_empty() {
         value.report(Code::Empty, "`speaks` may not be empty", "no message could go there", "such as [\"DM/1.2\"]");
     }
-    value::versions(&items, versions).into_iter().map(|(version, _)| version).collect()
+    (value::versions(&items, versions).into_iter().map(|(version, _)| version).collect(), false)
+}
+
+/// `step_down`, which `speaks = "discover"` implies, and `step_down_on`.
+fn trial(table: &Table<'_>, discover: bool) -> Option<Trial> {
+    let step_down = table.get("step_down");
+    let wanted = step_down.and_then(|value| value.boolean());
+    if let (Some(value), true, Some(false)) = (step_down, discover, wanted) {
+        let help = "leave it out, or list the versions in `speaks`";
+        value.report(Code::Contradiction, "discovering is stepping down", "`speaks = \"discover\"` does this", help);
+    }
+    let tries = discover || wanted == Some(true);
+    let on = table.get("step_down_on");
+    if let Some(value) = on.filter(|_| !tries) {
+        value.report(Code::NoEffect, "`step_down_on` is not used", "nothing is tried here", "add step_down = true");
+    }
+    let items = on.map(|value| value.list()).unwrap_or_default();
+    let also_on = items.iter().filter_map(trigger).collect();
+    tries.then_some(Trial { also_on })
+}
+
+/// A Status of SyncHdr, or what HTTP says.
+fn trigger(value: &Value<'_>) -> Option<Trigger> {
+    let words = [
+        ("400", Trigger::Status(Status::BAD_REQUEST)),
+        ("406", Trigger::Status(Status::OPTIONAL_FEATURE_NOT_SUPPORTED)),
+        ("501", Trigger::Status(Status::COMMAND_NOT_IMPLEMENTED)),
+        ("505", Trigger::Status(Status::DTD_VERSION_NOT_SUPPORTED)),
+        ("513", Trigger::Status(Status::PROTOCOL_VERSION_NOT_SUPPORTED)),
+        ("http-400", Trigger::Http(400)),
+        ("http-500", Trigger::Http(500)),
+        ("no-syncml", Trigger::NoSyncMl),
+    ];
+    match value.as_integer() {
+        // A status may be written as the number that it is.
+        Some(number) => {
+            let found = words.iter().find(|(word, _)| *word == number.to_string());
+            if found.is_none() {
+                let help = words.map(|(word, _)| format!("\"{word}\"")).join(", ");
+                value.report(Code::UnknownChoice, format!("nothing steps down on {number}"), "none of the choices", &help);
+            }
+            found.map(|(_, trigger)| *trigger)
+        }
+        None => value.choice(&words),
+    }
 }

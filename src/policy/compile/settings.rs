@@ -1,11 +1,11 @@
 //! `proxy.toml`.
 
-use super::{listener, value, version};
+use super::{listener, store, value, version};
 use crate::{
     policy::{
         diagnostic::Code,
-        document::{Table, Value},
-        site::{Decisions, DecisionsTo, DeviceIds, Limits, OnLogFailure, Settings},
+        document::Table,
+        site::{Decisions, DecisionsTo, DeviceIds, Limits, OnLogFailure, Sessions, Settings},
     },
     syncml::version::VersionTable,
 };
@@ -18,15 +18,14 @@ pub(super) fn read(root: Table<'_>, versions: &mut VersionTable) -> Option<Setti
     let listeners = listener::read(tables);
     let limits = root.table("limits", "[limits]").map(limits).unwrap_or_default();
     let decisions = root.table("decisions", "[decisions]").map(decisions).unwrap_or_default();
-    if let Some(table) = root.table("store", "[store]") {
-        store(table);
-    }
+    let store = root.table("store", "[store]").map(store::read).unwrap_or_default();
+    let sessions = root.table("session", "[session]").map(sessions).unwrap_or_default();
     if written == 0 {
         let help = "[[listener]]\nname = \"devices\"\naddress = \"127.0.0.1:8080\"";
         root.file.report(Code::Missing, 0..0, "there is no `[[listener]]`", "nobody could connect", Some(help));
     }
     root.finish();
-    Some(Settings { listeners, limits, decisions })
+    Some(Settings { listeners, limits, decisions, store, sessions })
 }
 
 fn limits(table: Table<'_>) -> Limits {
@@ -53,6 +52,17 @@ fn limits(table: Table<'_>) -> Limits {
     limits
 }
 
+fn sessions(table: Table<'_>) -> Sessions {
+    let mut sessions = Sessions::default();
+    for (key, duration) in [("idle", &mut sessions.idle), ("learnt", &mut sessions.learnt)] {
+        if let Some(written) = table.get(key).as_ref().and_then(value::duration) {
+            *duration = written;
+        }
+    }
+    table.finish();
+    sessions
+}
+
 fn decisions(table: Table<'_>) -> Decisions {
     let to = table.get("to").and_then(|value| value.text()).map(|text| match text {
         "stdout" => DecisionsTo::Stdout,
@@ -74,20 +84,4 @@ fn decisions(table: Table<'_>) -> Decisions {
         key_file: key.and_then(|value| value.text()).map(Into::into),
         on_failure: on_failure.unwrap_or_default(),
     }
-}
-
-/// Only checked: nothing is kept between messages yet, except in memory.
-fn store(table: Table<'_>) {
-    let not_yet = |value: Value<'_>| value.not_yet("the shared store", "redis is");
-    match table.get("kind") {
-        Some(value) if value.as_str() == Some("redis") => not_yet(value),
-        Some(value) => {
-            value.choice(&[("memory", ())]);
-        }
-        None => {}
-    }
-    if let Some(url) = table.get("url") {
-        not_yet(url);
-    }
-    table.finish();
 }

@@ -65,7 +65,6 @@ pub(super) fn read(root: Table<'_>, versions: &VersionTable) -> Option<Read> {
 
     let Head { name, hosts, path, mode, strict, recommend } = head?;
     let supported = supported(&servers);
-    let best = |family| supported.iter().copied().find(|version: &Version| version.family() == family);
     let chosen = |family| recommend.iter().map(|(version, _)| *version).find(|version| version.family() == family);
     let (name, name_place) = name?;
     let (hosts, host_places) = hosts.into_iter().unzip();
@@ -76,7 +75,7 @@ pub(super) fn read(root: Table<'_>, versions: &VersionTable) -> Option<Read> {
         path,
         mode,
         strict,
-        recommend: Family::ALL.map(|family| chosen(family).or_else(|| best(family))),
+        recommend: Family::ALL.map(chosen),
         supported,
         servers: servers.into_iter().map(Arc::new).collect(),
         unsupported,

@@ -13,8 +13,9 @@ use super::*;
 use crate::{
     decisions::Log,
     policy::{self, Source},
-    proxy::Live,
+    proxy::{Earlier, Live},
     server::pulse::Noticed,
+    store,
 };
 
 /// A handler that panics: at once, or after it has waited.
@@ -54,8 +55,9 @@ async fn a_handler_that_panics_is_a_500_with_one_line_and_the_connection_goes_on
     let sources = [("proxy.toml", &*proxy), ("s.toml", site)].map(|(name, text)| Source { name: name.into(), text: text.into() });
     let policies = policy::compile(&sources).policies.unwrap();
     let log = Log::start(&policies.settings.decisions).unwrap();
+    let store = store::open(&policies.settings.store).unwrap();
     let live = ArcSwap::from_pointee(Live::new(policies, None).unwrap());
-    let shared = Arc::new(Shared { live, log: log.clone(), draining: false.into() });
+    let shared = Arc::new(Shared { live, earlier: Earlier::default(), store, log: log.clone(), draining: false.into() });
     let quiet = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     for later in [false, true] {

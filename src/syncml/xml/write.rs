@@ -158,16 +158,17 @@ pub fn prefix(raw: &[u8], tag: Span) -> Span {
     Span { start: name.start, end: local.start }
 }
 
-/// What to put in `field.place` so that `element` holds `text`, a text without markup characters.
-/// Where the element is written as empty, `field.place` is the `/>` of its tag, and is opened.
+/// What to put in `field.place` so that `element` holds `text`, which has no `]]>` in it. Where the element
+/// is written as empty, `field.place` is the `/>` of its tag, and is opened.
 #[must_use]
 pub fn value(raw: &[u8], prefix: Span, field: Field, element: Element, text: &str) -> Vec<u8> {
     if field.form == Form::Literal && field.text.is_empty() && field.place.of(raw) == b"/>" {
         let mut writer = Writer::fragment(prefix.of(raw));
         writer.reopen(element);
-        writer.out.extend_from_slice(text.as_bytes());
+        writer.out.extend_from_slice(partial_escape(text).as_bytes());
         writer.close();
         return writer.finish();
     }
-    text.as_bytes().to_vec()
+    let in_cdata = raw.get(..field.place.start as usize).is_some_and(|before| before.ends_with(b"<![CDATA["));
+    if in_cdata { text.as_bytes().to_vec() } else { partial_escape(text).as_bytes().to_vec() }
 }

@@ -1,0 +1,164 @@
+//! What the store knows of a session and of the servers of its site. No call here fails: a store that is
+//! down means that nothing is known, and the record says so.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    decisions::clock,
+    policy::{
+        decision::Decision,
+        reason::Verdict,
+        site::{Sessions, Site},
+    },
+    session::{Kept, Learnt, Pin, key},
+    store::Store,
+    syncml::version::Version,
+};
+
+/// The store, for one message.
+#[derive(Debug)]
+pub struct Remembered {
+    store: Arc<dyn Store>,
+    keep: Sessions,
+    /// Where the pin of the session is.
+    pin: String,
+    /// What was learnt of the site's servers, one for each; empty where nothing is learnt.
+    learnt: Vec<Learnt>,
+    /// Whether the store did not answer.
+    degraded: bool,
+}
+
+/// Seconds since 1970.
+pub(crate) fn seconds() -> u64 {
+    clock::now().wall.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Remembered {
+    /// For a message of a session.
+    pub(crate) fn new(store: &Arc<dyn Store>, keep: Sessions, site: &str, device: &str, session: &str) -> Self {
+        let pin = key("pin", site, device, session);
+        Self { store: Arc::clone(store), keep, pin, learnt: Vec::new(), degraded: false }
+    }
+
+    /// How the record names the store: `degraded` when it did not answer.
+    pub(super) fn name(&self) -> &'static str {
+        if self.degraded { "degraded" } else { self.store.name() }
+    }
+
+    /// Whether the store did not answer.
+    pub(crate) const fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+
+    /// What was learnt of the site's servers.
+    pub(crate) fn learnt(&self) -> &[Learnt] {
+        &self.learnt
+    }
+
+    async fn get(&mut self, key: &str, renew: Option<std::time::Duration>) -> Option<Bytes> {
+        let value = self.store.get(key, renew).await;
+        self.degraded |= value.is_err();
+        value.ok().flatten()
+    }
+
+    async fn put(&mut self, key: &str, value: Vec<u8>, ttl: std::time::Duration) {
+        self.degraded |= self.store.put(key, value.into(), ttl).await.is_err();
+    }
+
+    /// Asks what is known of the servers whose versions are found out.
+    pub(crate) async fn recall_learnt(&mut self, site: &Site) {
+        let now = seconds();
+        let mut all = Vec::with_capacity(site.servers.len());
+        for server in &site.servers {
+            let known = if server.trial.is_some() {
+                let key = Learnt::key(&site.name, &server.name, &server.url.to_string());
+                let value = self.get(&key, None).await;
+                value.and_then(|value| Learnt::read(&value, now, self.keep.learnt.as_secs()))
+            } else {
+                None
+            };
+            all.push(known.unwrap_or(Learnt::nothing(now)));
+        }
+        self.learnt = all;
+    }
+
+    /// Asks how the session began, and lets that be known for as long again.
+    pub(super) async fn recall_pin(&mut self) -> Option<Pin> {
+        let key = std::mem::take(&mut self.pin);
+        let value = self.get(&key, Some(self.keep.idle)).await;
+        self.pin = key;
+        Pin::read(&value?)
+    }
+
+    /// Keeps how the session began.
+    pub(super) async fn begin(&mut self, site: &Site, declared: Option<Version>, decision: &Decision) {
+        let kept = match decision.verdict() {
+            Verdict::Pass => Kept::Pass,
+            Verdict::Advise => Kept::Advise,
+            Verdict::Bridge => Kept::Bridge,
+            Verdict::Refuse | Verdict::Fail | Verdict::Abandon => return,
+        };
+        let Some(server) = site.servers.get(decision.server()) else { return };
+        let mut pin = Pin::new(kept, &server.name, &site.digest);
+        pin.declared = declared;
+        pin.used = decision.used();
+        pin.recommended = decision.recommended();
+        pin.lossy = decision.lossy();
+        pin.rule = decision.rule().map(ToString::to_string);
+        let key = std::mem::take(&mut self.pin);
+        self.put(&key, pin.write(), self.keep.idle).await;
+        self.pin = key;
+    }
+
+    /// Forgets the session: it is over.
+    pub(super) async fn end(&mut self) {
+        self.degraded |= self.store.remove(&self.pin).await.is_err();
+    }
+
+    /// Takes down what a server took and what it refused. Nothing is kept of a server that took nothing:
+    /// it may be ill, and is asked again by the next device.
+    pub(super) async fn learn(&mut self, site: &Site, server: usize, took: Option<Version>, refused: &[Version]) {
+        let Some(server_policy) = site.servers.get(server).filter(|server| server.trial.is_some()) else { return };
+        if self.learnt.is_empty() {
+            self.recall_learnt(site).await;
+        }
+        let Some(learnt) = self.learnt.get_mut(server) else { return };
+        let mut new = false;
+        for version in refused {
+            new |= learnt.refuse(*version);
+        }
+        if let Some(version) = took {
+            new |= learnt.accept(version);
+        }
+        if !new {
+            return;
+        }
+        let anything = crate::syncml::version::Family::ALL.into_iter().any(|family| learnt.accepted(family).next().is_some());
+        let key = Learnt::key(&site.name, &server_policy.name, &server_policy.url.to_string());
+        if anything {
+            let value = learnt.write();
+            self.put(&key, value, self.keep.learnt).await;
+        } else {
+            self.degraded |= self.store.remove(&key).await.is_err();
+        }
+    }
+
+    /// The path and query that a token of a RespURI stands for.
+    pub(super) async fn recall_uri(&mut self, site: &str, token: &str) -> Option<String> {
+        let value = self.get(&uri_key(site, token), Some(self.keep.idle)).await?;
+        String::from_utf8(value.into()).ok()
+    }
+
+    /// Keeps what a token of a RespURI stands for. Whether it is kept.
+    pub(super) async fn keep_uri(&mut self, site: &str, token: &str, path_and_query: String) -> bool {
+        let kept = self.store.put(&uri_key(site, token), path_and_query.into(), self.keep.idle).await.is_ok();
+        self.degraded |= !kept;
+        kept
+    }
+}
+
+fn uri_key(site: &str, token: &str) -> String {
+    format!("uri:{site}:{token}")
+}

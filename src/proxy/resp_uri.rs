@@ -1,0 +1,310 @@
+//! RespURI: where a server wants the next message of a session (OMA-TS-SyncML-RepPro-V1_2_2, "RespURI").
+//!
+//! Devices go where it says, so one with the server's own address would lead them past protover. It is
+//! rewritten to the address that the device uses, with the server's name in the path:
+//! `https://dm.example.com/~dm11/session?id=1` is `/session?id=1` below the address of the server `dm11`.
+//! What follows the name is the server's, byte for byte, so no store is needed to find the way back; only
+//! a path that is not below the server's own is kept there under a token, lest devices name paths that the
+//! policy does not open to them. A RespURI that leads back to protover as it is stays as it is.
+
+use std::borrow::Cow;
+
+use fluent_uri::{Uri as Base, UriRef};
+use http::{Uri, uri::PathAndQuery};
+use sha2::{Digest, Sha256};
+
+use super::Live;
+use crate::policy::site::{HostHeader, Server, Site};
+
+/// Before the server's name: it is addressed by the URL of the policy.
+const BY_ITS_OWN: &str = "/~";
+/// The same for a server that takes the host that the device uses for its own.
+const BY_THE_DEVICES: &str = "/~~";
+/// Hexadecimal digits of a token.
+const TOKEN: usize = 16;
+
+/// What a request's target says of a RespURI that was rewritten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The server that gave it, as an index.
+    pub server: usize,
+    /// Whether the server takes the host that the device uses for its own.
+    pub by_the_devices: bool,
+    /// Where at the server.
+    pub place: Place,
+}
+
+/// Where at a server a RespURI leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Behind the server's own path: the rest of path and query.
+    Below(Box<str>),
+    /// Elsewhere; the store knows path and query under this token.
+    Kept(Box<str>),
+    /// Elsewhere: path and query, as the store knew them.
+    At(Box<str>),
+}
+
+/// Finds a server's name in a request's target.
+#[must_use]
+pub(super) fn find(site: &Site, target: &PathAndQuery) -> Option<Given> {
+    let rest = target.as_str().strip_prefix(site.path.trim_end_matches('/'))?.strip_prefix(BY_ITS_OWN)?;
+    let (by_the_devices, rest) = match rest.strip_prefix('~') {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    let (name, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let server = site.servers.iter().position(|server| segment(server) == name)?;
+    let token = rest.strip_prefix(BY_ITS_OWN).filter(|token| token.len() == TOKEN);
+    let place = token.map_or_else(|| Place::Below(rest.into()), |token| Place::Kept(token.into()));
+    Some(Given { server, by_the_devices, place })
+}
+
+/// A server's name in a path.
+fn segment(server: &Server) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if server.name.bytes().all(plain) {
+        return Cow::Borrowed(&server.name);
+    }
+    Cow::Owned(token(&server.name))
+}
+
+/// Stands for a text that cannot stand for itself: the beginning of its SHA-256.
+fn token(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(TOKEN / 2).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A request, as both sides know it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way<'a> {
+    /// How the device reached protover: `http` or `https`.
+    pub(super) scheme: &'a str,
+    /// The host that it addressed, with the port when it gave one.
+    pub(super) host: &'a str,
+    /// What it asked for.
+    pub(super) target: &'a PathAndQuery,
+    /// The policy in force for the request.
+    pub(super) live: &'a Live,
+    pub(super) site: &'a Site,
+    /// The server that answered.
+    pub(super) server: usize,
+    /// Where the request was sent.
+    pub(super) sent: &'a Uri,
+}
+
+/// What a RespURI becomes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rewritten {
+    /// The address for the device.
+    pub(super) uri: String,
+    /// What the store has to keep for it: a token, and the path and query it stands for.
+    pub(super) keep: Option<(String, String)>,
+}
+
+/// An address in its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Address {
+    scheme: String,
+    authority: String,
+    path_and_query: String,
+}
+
+impl Address {
+    fn is_at(&self, scheme: &str, authority: &str) -> bool {
+        self.scheme.eq_ignore_ascii_case(scheme) && same_authority(&self.authority, authority, scheme)
+    }
+}
+
+/// The same host and port, whether a port that goes without saying is said or not.
+fn same_authority(a: &str, b: &str, scheme: &str) -> bool {
+    let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let bare = |authority: &str| authority.strip_suffix(default).unwrap_or(authority).to_ascii_lowercase();
+    bare(a) == bare(b)
+}
+
+/// Resolves a reference as RFC 3986, section 5.2, has it, but leaves every byte of a query as it is.
+fn resolve(given: &str, scheme: &str, authority: &str, base: &PathAndQuery) -> Option<Address> {
+    let given = given.trim().split('#').next().unwrap_or_default();
+    let absolute = |uri: &str| {
+        let uri: Uri = uri.parse().ok()?;
+        Some(Address {
+            scheme: uri.scheme_str()?.to_ascii_lowercase(),
+            authority: uri.authority()?.to_string(),
+            path_and_query: uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned(),
+        })
+    };
+    if given.contains("://") && !given.starts_with(['/', '?']) {
+        return absolute(given);
+    }
+    if given.starts_with("//") {
+        return absolute(&format!("{scheme}:{given}"));
+    }
+    let (path, query) = given.split_at(given.find('?').unwrap_or(given.len()));
+    let path = if path.is_empty() {
+        base.path().to_owned()
+    } else {
+        let base = format!("http://base{}", base.path());
+        let path = UriRef::parse(path).ok().filter(|path| path.scheme().is_none())?;
+        let resolved = path.resolve_against(&Base::parse(base.as_str()).ok()?).ok()?;
+        resolved.path().as_str().to_owned()
+    };
+    Some(Address { scheme: scheme.to_owned(), authority: authority.to_owned(), path_and_query: path + query })
+}
+
+/// What a device has to be told instead of a RespURI. `None` when it may stay as it is: it leads to
+/// protover and from there to the right place, or to somewhere that is none of protover's business.
+#[must_use]
+pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Option<Rewritten> {
+    let sent_to = way.sent.path_and_query()?;
+    let asked = way.site.servers.get(way.server)?;
+    let scheme = way.sent.scheme_str()?;
+    let keeps = asked.host == HostHeader::Keep && !way.host.is_empty();
+    let own = if keeps { way.host } else { way.sent.authority()?.as_str() };
+    // What the server means: itself, by either of its names, or another server of the site.
+    let meant = resolve(given, scheme, own, sent_to)?;
+    let by_url = |server: &Server| {
+        let (scheme, authority) = (server.url.scheme_str(), server.url.authority());
+        scheme.zip(authority).is_some_and(|(scheme, authority)| meant.is_at(scheme, authority.as_str()))
+    };
+    let server = if by_url(asked) { Some(way.server) } else { way.site.servers.iter().position(|server| by_url(server)) };
+    let (server, by_the_devices) = match server {
+        Some(server) => (server, false),
+        None if same_authority(&meant.authority, way.host, &meant.scheme)
+            || same_authority(&meant.authority, way.host, way.scheme) =>
+        {
+            (way.server, true)
+        }
+        None => return None,
+    };
+    let url = &way.site.servers.get(server)?.url;
+    let prefix = url.path().trim_end_matches('/');
+    let below = meant.path_and_query.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+
+    // Where the device would go by itself, and what would become of that.
+    let goes = resolve(given, way.scheme, way.host, way.target);
+    let comes_back = goes.filter(|goes| goes.is_at(way.scheme, way.host)).is_some_and(|goes| {
+        let path = goes.path_and_query.split('?').next().unwrap_or_default();
+        let same_site = way.live.site(way.host, path).is_some_and(|live| live.site.name == way.site.name);
+        let same_place = below.is_some_and(|below| below == goes.path_and_query);
+        server == way.server && same_site && same_place
+    });
+    if comes_back {
+        return None;
+    }
+
+    let mark = if by_the_devices { BY_THE_DEVICES } else { BY_ITS_OWN };
+    let base = format!("{}://{}{}{mark}", way.scheme, way.host, way.site.path.trim_end_matches('/'));
+    let name = segment(way.site.servers.get(server)?);
+    match below.filter(|below| !below.starts_with(BY_ITS_OWN)) {
+        Some(below) => Some(Rewritten { uri: format!("{base}{name}{below}"), keep: None }),
+        None => {
+            let token = token(&meant.path_and_query);
+            Some(Rewritten { uri: format!("{base}{name}{BY_ITS_OWN}{token}"), keep: Some((token, meant.path_and_query)) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Source, compile};
+
+    fn live(site: &str, servers: &[(&str, &str)]) -> Live {
+        let servers: String =
+            servers.iter().map(|(name, rest)| format!("[[server]]\nname = \"{name}\"\nspeaks = [\"1.2\"]\n{rest}\n")).collect();
+        let sources = [
+            ("proxy.toml", "[[listener]]\nname = \"d\"\naddress = \"127.0.0.1:0\"\n".to_owned()),
+            ("a.toml", format!("[site]\nname = \"a\"\nhosts = [\"dm.example\"]\n{site}\n{servers}")),
+        ];
+        let sources = sources.map(|(name, text)| Source { name: name.into(), text });
+        Live::new(compile(&sources).policies.expect("a policy"), None).expect("no TLS")
+    }
+
+    /// What `given` becomes for a device at `target`, and where its next request then goes.
+    fn there_and_back(live: &Live, scheme: &str, target: &str, given: &str) -> String {
+        let site = live.site("dm.example", "/dm").expect("the site");
+        let target: PathAndQuery = target.parse().expect("a target");
+        let sent = site.upstreams[0].uri(&target).expect("an address");
+        let way = Way { scheme, host: "dm.example", target: &target, live, site: &site.site, server: 0, sent: &sent };
+        let Some(rewritten) = rewrite(given, &way) else { return "stays".to_owned() };
+        let uri: Uri = rewritten.uri.parse().expect("an address");
+        assert_eq!(uri.authority().expect("absolute"), "dm.example");
+        assert_eq!(uri.scheme_str(), Some(scheme));
+        let found = find(&site.site, uri.path_and_query().expect("a path")).expect("leads back");
+        let kept = rewritten.keep;
+        let place = match &found.place {
+            Place::Below(rest) => format!("below {rest}"),
+            Place::Kept(token) => {
+                let (stored, path) = kept.expect("something to keep");
+                assert_eq!(**token, stored);
+                format!("kept {path}")
+            }
+            Place::At(path) => format!("at {path}"),
+        };
+        let server = &site.site.servers[found.server].name;
+        format!("{server}{} {place}", if found.by_the_devices { " by the device's host" } else { "" })
+    }
+
+    #[test]
+    fn what_leads_past_protover_comes_back_to_the_same_place() {
+        let plain = live("", &[("dm11", "url = \"http://10.0.0.1:9011\""), ("other", "url = \"https://b.example/x\"")]);
+        for (scheme, given, expected) in [
+            ("http", "http://10.0.0.1:9011/session/1?Sct=a%2Fb&x=1;y|z", "dm11 below /session/1?Sct=a%2Fb&x=1;y|z"),
+            ("https", "http://10.0.0.1:9011/", "dm11 below /"),
+            ("https", "http://10.0.0.1:9011?x", "dm11 below ?x"),
+            ("http", "https://B.example:443/x/y", "other below /y"),
+            ("http", "https://b.example/elsewhere?q", "other kept /elsewhere?q"),
+            // The server sees the device's host, and believes that it is reached without TLS.
+            ("https", "http://dm.example/session/1", "dm11 by the device's host below /session/1"),
+            ("http", "http://dm.example/session/1", "stays"),
+            ("http", "http://DM.example:80/session/1", "stays"),
+            ("http", "/session/1?x", "stays"),
+            ("http", "?x=1", "stays"),
+            ("http", "next/1", "stays"),
+            ("http", "http://elsewhere.example/", "stays"),
+            ("http", "", "stays"),
+            ("http", "mailto:x", "stays"),
+        ] {
+            assert_eq!(there_and_back(&plain, scheme, "/dm/start?a=1", given), expected, "{scheme} {given}");
+        }
+    }
+
+    #[test]
+    fn paths_of_server_and_site_are_taken_into_account() {
+        // The server's path stands before the device's; the server knows nothing of that.
+        let prefixed = live("path = \"/dm\"", &[("dm11", "url = \"http://10.0.0.1/servlet\"\nhost = \"rewrite\"")]);
+        for (given, expected) in [
+            ("session/2?x", "stays"),
+            ("/servlet/dm/session?x", "dm11 below /dm/session?x"),
+            ("/servlet/session?x", "dm11 below /session?x"),
+            ("/servlet?x", "dm11 below ?x"),
+            ("/servlets?x", "dm11 kept /servlets?x"),
+            ("/other/~abc", "dm11 kept /other/~abc"),
+            ("/servlet/~0123456789abcdef", "dm11 kept /servlet/~0123456789abcdef"),
+            ("../session/./2", "dm11 below /session/2"),
+            ("http://10.0.0.1:80/servlet/dm/1", "dm11 below /dm/1"),
+            ("http://dm.example/dm/1", "dm11 by the device's host kept /dm/1"),
+        ] {
+            assert_eq!(there_and_back(&prefixed, "http", "/dm/start", given), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_stand_in_a_path_is_hashed() {
+        let odd = live("", &[("the old / server?", "url = \"http://10.0.0.1\"")]);
+        assert_eq!(there_and_back(&odd, "http", "/dm", "http://10.0.0.1/x"), "the old / server? below /x");
+    }
+
+    #[test]
+    fn other_targets_say_nothing() {
+        let live = live("", &[("dm11", "url = \"http://10.0.0.1\"")]);
+        let site = &live.site("dm.example", "/").expect("the site").site;
+        for target in ["/", "/~", "/~none/x", "/dm/~dm11/x", "/~dm111/x", "*"] {
+            assert_eq!(find(site, &target.parse().expect("a target")), None, "{target}");
+        }
+        let given = |target: &str| find(site, &target.parse().expect("a target")).expect("a name").place;
+        assert_eq!(given("/~dm11"), Place::Below("".into()));
+        assert_eq!(given("/~dm11?x"), Place::Below("?x".into()));
+        assert_eq!(given("/~dm11/~0123"), Place::Below("/~0123".into()));
+    }
+}

@@ -1,0 +1,97 @@
+//! A message as its server shall see it.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::Uri;
+
+use super::{exchange::Exchange, resp_uri::Place};
+use crate::{
+    policy::{decision::Decision, facts::Integrity, reason::Verdict},
+    syncml::{
+        bridge::{Bridged, Crossing, Obstacle, Own, bridge},
+        element::Element,
+        version::Forms,
+        write::value,
+    },
+    upstream::Upstream,
+};
+
+/// A message that was edited.
+#[derive(Debug)]
+pub(super) struct Translated {
+    pub(super) bytes: Bytes,
+    /// What was changed.
+    pub(super) names: Vec<Cow<'static, str>>,
+    /// The version that it is in now, when that is another one.
+    pub(super) to: Option<Forms>,
+}
+
+/// Edits a message for its server: into the version that was decided on, and its Target from the address
+/// that protover gave the device in a RespURI to that of the server. `None` when it stays as it is.
+///
+/// # Errors
+/// [`Obstacle`] when it cannot be taken to that version.
+pub(super) fn translate(
+    exchange: &Exchange,
+    decision: &Decision,
+    own: Option<&OwnAddress>,
+) -> Result<Option<Translated>, Obstacle> {
+    let Some(known) = &exchange.message else { return Ok(None) };
+    let (raw, index) = (exchange.plain(), &known.index);
+    let versions = exchange.collected.carried.live.versions();
+    let forms = |version| versions.get(version);
+    let mut bridged = Bridged::default();
+    let mut to = None;
+    if decision.verdict() == Verdict::Bridge
+        && let (Some(from), Some(other)) = (known.declared.known().and_then(forms), decision.used().and_then(forms))
+    {
+        bridged = bridge(raw, index, &Crossing { from, to: other, lossy: decision.lossy(), own: Own::default() })?;
+        to = Some(other);
+    }
+    if let Some(own) = own.filter(|_| exchange.integrity == Integrity::None && index.editable())
+        && index.text(raw, index.target).trim() == own.given
+    {
+        bridged.replace("Target", index.target.place, value(raw, index, index.target, Element::LocURI, &own.uri));
+    }
+    let Bridged { edits, names } = bridged;
+    Ok((!names.is_empty()).then(|| Translated { bytes: edits.apply(raw), names, to: to.cloned() }))
+}
+
+/// The address of a server that stands behind one that the device was given in a RespURI.
+#[derive(Debug)]
+pub(super) struct OwnAddress {
+    /// As the device was given it.
+    given: String,
+    /// As the server knows it.
+    uri: String,
+    /// Path and query at the server.
+    pub(super) path_and_query: String,
+}
+
+impl OwnAddress {
+    /// That of a request, when it was addressed so.
+    pub(super) fn of(exchange: &Exchange, upstream: &Upstream, host: &str) -> Option<Self> {
+        let given = exchange.collected.given.as_ref()?;
+        let path_and_query = match &given.place {
+            Place::Below(rest) => format!("{}{rest}", upstream.prefix()),
+            Place::At(path_and_query) => path_and_query.to_string(),
+            Place::Kept(_) => return None,
+        };
+        let connection = &exchange.collected.carried.connection;
+        let scheme = if connection.tls { "https" } else { "http" };
+        let target = exchange.collected.parts.uri.path_and_query()?;
+        let own_host = if given.by_the_devices { host } else { upstream.authority().as_str() };
+        let path = if path_and_query.starts_with('/') { "" } else { "/" };
+        Some(Self {
+            given: format!("{scheme}://{host}{target}"),
+            uri: format!("{}://{own_host}{path}{path_and_query}", upstream.scheme()),
+            path_and_query,
+        })
+    }
+
+    /// Where to send the request.
+    pub(super) fn address(&self, upstream: &Upstream) -> Option<Uri> {
+        upstream.at(self.path_and_query.parse().ok()?)
+    }
+}
