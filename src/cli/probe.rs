@@ -10,7 +10,7 @@ use crate::{
     server::tls,
     syncml::{
         header::Encoding,
-        version::{Family, Version, VersionTable},
+        version::{Version, VersionTable},
     },
 };
 
@@ -41,9 +41,9 @@ impl Probe {
         let heading = ["version", "encoding", "accepted", "answers in", "recommended", "detail"].map(str::to_owned).to_vec();
         let mut rows = vec![heading];
         let mut answered = false;
-        let versions = VersionTable::default().versions().into_iter().filter(|version| version.family() == Family::Dm);
+        let versions = VersionTable::default().versions();
         for (number, (version, encoding)) in
-            versions.flat_map(|version| [(version, Encoding::Xml), (version, Encoding::Wbxml)]).enumerate()
+            versions.into_iter().flat_map(|version| [(version, Encoding::Xml), (version, Encoding::Wbxml)]).enumerate()
         {
             let mut device = Device::new(&self.id, version);
             if let Some(ca) = &self.ca {

@@ -364,3 +364,5 @@ proptest! {
         }
     }
 }
+
+mod remembered;
