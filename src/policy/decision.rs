@@ -107,11 +107,22 @@ impl Decision {
         Self { verdict, reason: Reason::SteppedDown, used: Some(used), ..self }
     }
 
-    /// The refusal that is left when the server took the message in no version.
+    /// The refusal that is left when the server took the message in no version; `supported` is what it
+    /// named, or what is left of what it was said to speak.
     #[must_use]
-    pub fn exhausted(self) -> Self {
+    pub fn exhausted(self, supported: Vec<Version>) -> Self {
         let (reason, requirement) = (Reason::UnsupportedVersion, Some(Requirement::Server3));
-        Self { verdict: Verdict::Refuse, reason, requirement, used: None, status: Status::PROTOCOL_VERSION_NOT_SUPPORTED, ..self }
+        let recommended = supported.first().copied();
+        Self {
+            verdict: Verdict::Refuse,
+            reason,
+            requirement,
+            used: None,
+            status: Status::PROTOCOL_VERSION_NOT_SUPPORTED,
+            recommended,
+            supported,
+            ..self
+        }
     }
 
     /// Whether hints may go into the body; without, they go into an HTTP header only.

@@ -213,7 +213,7 @@ pub(super) async fn annotate(
     } else if parts.is_some() && !read.protected {
         body_hints(&returns, plain, &read, &mut changed, &mut carried);
     }
-    new_resp_uri(&returns, &read, &mut changed, &mut carried).await;
+    new_resp_uri(&returns, plain, &read, &mut changed, &mut carried).await;
     if changed.edits.is_empty() {
         return whole(head, raw, carried);
     }
@@ -241,15 +241,30 @@ fn whole(head: response::Parts, raw: Bytes, carried: Carried) -> Ruled {
     Ruled::answered(response, carried)
 }
 
+/// The scheme by which the device addresses protover. Behind a terminator of TLS only the device knows it,
+/// and says so in Target/LocURI.
+fn scheme(returns: &Return, request: &[u8], carried: &Carried) -> &'static str {
+    let ours = if carried.connection.tls { "https" } else { "http" };
+    let Some(known) = &returns.known else { return ours };
+    let target = known.index.text(request, known.index.target);
+    let same_host = |rest: &str| rest.get(..returns.host.len()).is_some_and(|host| host.eq_ignore_ascii_case(&returns.host));
+    let says = |scheme: &str| target.trim().strip_prefix(scheme).is_some_and(same_host);
+    match ours {
+        "http" if says("https://") => "https",
+        _ => ours,
+    }
+}
+
 /// Keeps the device from going round protover, where the answer's RespURI would lead it.
-async fn new_resp_uri(returns: &Return, answer: &Read, changed: &mut Changed, carried: &mut Carried) {
+async fn new_resp_uri(returns: &Return, request: &[u8], answer: &Read, changed: &mut Changed, carried: &mut Carried) {
     let decision = &returns.decision;
     let wanted = returns.site.site.servers.get(decision.server()).is_some_and(|server| server.resp_uri == RespUri::Rewrite);
     let Some(field) = answer.index.resp_uri.filter(|_| returns.enforce && wanted) else { return };
     let given = answer.index.text(&answer.plain, field);
-    let Some(target) = returns.asked.path_and_query().filter(|_| !given.trim().is_empty()) else { return };
+    let blank = given.trim().is_empty() || returns.host.is_empty();
+    let Some(target) = returns.asked.path_and_query().filter(|_| !blank) else { return };
     let way = Way {
-        scheme: if carried.connection.tls { "https" } else { "http" },
+        scheme: scheme(returns, request, carried),
         host: &returns.host,
         target,
         live: &carried.live,

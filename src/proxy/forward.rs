@@ -249,7 +249,8 @@ impl Conversation<'_> {
         trial: &Trial,
         remembered: Option<Remembered>,
     ) -> Ruled {
-        let decision = decision.exhausted();
+        let supported = trial.left(decision.supported());
+        let decision = decision.exhausted(supported);
         exchange.collected.carried.decided(&decision);
         exchange.collected.carried.open.detail = Some(trial.detail().into());
         if let Some(mut remembered) = remembered {

@@ -50,7 +50,7 @@ pub(super) fn translate(
         to = Some(other);
     }
     if let Some(own) = own.filter(|_| exchange.integrity == Integrity::None && index.editable())
-        && index.text(raw, index.target).trim() == own.given
+        && own.is(&index.text(raw, index.target))
     {
         bridged.replace("Target", index.target.place, value(raw, index, index.target, Element::LocURI, &own.uri));
     }
@@ -61,7 +61,7 @@ pub(super) fn translate(
 /// The address of a server that stands behind one that the device was given in a RespURI.
 #[derive(Debug)]
 pub(super) struct OwnAddress {
-    /// As the device was given it.
+    /// As the device was given it, without its scheme: behind a terminator of TLS it is not ours.
     given: String,
     /// As the server knows it.
     uri: String,
@@ -78,16 +78,20 @@ impl OwnAddress {
             Place::At(path_and_query) => path_and_query.to_string(),
             Place::Kept(_) => return None,
         };
-        let connection = &exchange.collected.carried.connection;
-        let scheme = if connection.tls { "https" } else { "http" };
         let target = exchange.collected.parts.uri.path_and_query()?;
         let own_host = if given.by_the_devices { host } else { upstream.authority().as_str() };
         let path = if path_and_query.starts_with('/') { "" } else { "/" };
         Some(Self {
-            given: format!("{scheme}://{host}{target}"),
+            given: format!("{host}{target}"),
             uri: format!("{}://{own_host}{path}{path_and_query}", upstream.scheme()),
             path_and_query,
         })
+    }
+
+    /// Whether a Target repeats the address that the device was given.
+    fn is(&self, target: &str) -> bool {
+        let target = target.trim();
+        ["http://", "https://"].iter().any(|scheme| target.strip_prefix(scheme).is_some_and(|rest| rest == self.given))
     }
 
     /// Where to send the request.

@@ -30,6 +30,8 @@ pub(super) struct Trial {
     refused: Vec<Version>,
     /// The versions with which it failed in some way that may have other causes.
     suspected: Vec<Version>,
+    /// The versions that it named last.
+    named: Vec<Version>,
 }
 
 /// What an answer says about the version.
@@ -54,13 +56,24 @@ impl Trial {
         let declared = exchange.message.as_ref()?.declared.known()?;
         let asked = decision.used()?;
         let attempts = Attempts::new(declared, asked);
-        Some(Self { policy, attempts, family: declared.family(), asked, refused: Vec::new(), suspected: Vec::new() })
+        Some(Self {
+            policy,
+            attempts,
+            family: declared.family(),
+            asked,
+            refused: Vec::new(),
+            suspected: Vec::new(),
+            named: Vec::new(),
+        })
     }
 
     /// Hears what an answer says.
     pub(super) fn hear(&mut self, arrived: &Arrived) -> Told {
         let told = told(arrived, &self.policy, self.family);
-        if let Told::Refused(_) = told {
+        if let Told::Refused(named) = &told {
+            if !named.is_empty() {
+                self.named.clone_from(named);
+            }
             // Only a Status says why; what HTTP says may have other causes.
             let list = if arrived.message().is_some() { &mut self.refused } else { &mut self.suspected };
             list.push(self.asked);
@@ -88,6 +101,13 @@ impl Trial {
     pub(super) fn refused(&self, took: bool) -> Vec<Version> {
         let suspected = self.suspected.iter().filter(|_| took);
         self.refused.iter().chain(suspected).copied().collect()
+    }
+
+    /// The versions to tell a device of that was taken in none: those that the server named, else those
+    /// that it is said to speak, in either case without those that it has just refused.
+    pub(super) fn left(&self, said: &[Version]) -> Vec<Version> {
+        let all = if self.named.is_empty() { said } else { &self.named };
+        all.iter().copied().filter(|version| !self.attempts.tried().contains(version)).collect()
     }
 
     /// What went wrong, for the record.

@@ -96,7 +96,10 @@ async fn a_server_that_takes_no_version_leaves_the_error_that_devices_understand
         let rig = Rig::start("", &[&site(strange.address(), on)]).await;
         for session in 1..=2 {
             let outcome = run(&rig, Version::DM_1_2, Encoding::Xml, &session.to_string()).await;
-            assert_eq!(outcome.refused.unwrap().status, "513", "{refusal:?}");
+            let refused = outcome.refused.unwrap();
+            assert_eq!(refused.status, "513", "{refusal:?}");
+            let named = refused.items.iter().any(|item| item == "DM/1.4");
+            assert_eq!(named, refusal == Refusal::Status, "what the server named: {:?}", refused.items);
         }
         for line in rig.lines(2).await {
             assert_eq!((&line["verdict"], &line["reason"]), (&"refuse".into(), &"unsupported-version".into()), "{line}");

@@ -139,6 +139,38 @@ async fn a_resp_uri_is_kept_where_the_policy_says_so_and_where_it_leads_elsewher
 }
 
 #[tokio::test]
+async fn behind_a_terminator_of_tls_the_device_says_how_it_came() {
+    let upstream = Upstream::start(|seen| {
+        let own = seen.header("host").unwrap_or_default().to_owned();
+        let body = numbered("1.2", "DM/1.2", 1, "<Status><CmdID>1</CmdID></Status>")
+            .replace("</Source>", &format!("</Source><RespURI>http://{own}/x</RespURI>"));
+        Does::Answer(ok("application/vnd.syncml.dm+xml", body.as_bytes()))
+    })
+    .await;
+    let site = format!(
+        "[site]\nname = \"s\"\nhosts = [\"dm.example\"]\n[[server]]\nname = \"a\"\nurl = \"http://{}\"\nspeaks = [\"DM/1.2\"]\n",
+        upstream.address
+    );
+    let rig = Rig::start("", &[&site]).await;
+    for (target, expected) in [
+        ("https://dm.example/dm", "<RespURI>https://dm.example/~~a/x</RespURI>"),
+        ("http://dm.example/dm", "<RespURI>http://dm.example/x</RespURI>"),
+        ("dm-server", "<RespURI>http://dm.example/x</RespURI>"),
+    ] {
+        let message = message("1.2", "DM/1.2").replace("http://dm.example/dm", target);
+        let answer = rig.send(post("", message.as_bytes())).await;
+        assert!(answer.text().contains(expected), "{target}: {}", answer.text());
+    }
+    // The next message is for the server's own address, as the device repeats it and as the server gave it.
+    let later = numbered("1.2", "DM/1.2", 2, "<Status><CmdID>1</CmdID></Status>");
+    let later = post("", later.replace("http://dm.example/dm", "https://dm.example/~~a/x").as_bytes());
+    rig.send(String::from_utf8(later).unwrap().replace("/dm?x=%20y", "/~~a/x")).await;
+    let seen = upstream.seen().pop().unwrap();
+    assert!(seen.head.starts_with("POST /x "), "{}", seen.head);
+    assert!(String::from_utf8(seen.body).unwrap().contains("<LocURI>http://dm.example/x</LocURI>"));
+}
+
+#[tokio::test]
 async fn a_protected_answer_is_not_edited_and_the_record_says_what_follows() {
     let upstream = Upstream::start(|_| {
         let body = numbered("1.2", "DM/1.2", 1, "<Status><CmdID>1</CmdID></Status>")

@@ -11,8 +11,12 @@ fn with_learnt(site: &str, ver_proto: &str, accepted: &[Version], refused: &[Ver
     let policies = policies(site);
     let site = &policies.sites[0];
     let mut learnt: Vec<Learnt> = site.servers.iter().map(|_| Learnt::nothing(0)).collect();
-    accepted.iter().for_each(|version| drop(learnt[0].accept(*version)));
-    refused.iter().for_each(|version| drop(learnt[0].refuse(*version)));
+    for version in accepted {
+        learnt[0].accept(*version);
+    }
+    for version in refused {
+        learnt[0].refuse(*version);
+    }
     let facts = Facts { learnt: &learnt, ..facts(Content::Message(message(ver_proto))) };
     let decision = decide(site, &policies.versions, &facts);
     let used = decision.used().map_or_else(|| "-".to_owned(), |version| version.to_string());
