@@ -6,6 +6,7 @@ pub mod decisions;
 pub mod policy;
 pub mod proxy;
 pub mod reference;
+pub mod secrets;
 pub mod server;
 pub mod session;
 pub mod store;

@@ -152,6 +152,7 @@ fn each_path(policies: &mut Policies, with: &mut dyn FnMut(&mut PathBuf)) {
     }
     for site in &mut policies.sites {
         let site: &mut Site = Arc::make_mut(site);
+        site.secrets.as_mut().map(&mut *with);
         for server in &mut site.servers {
             let server = Arc::make_mut(server);
             server.ca.as_mut().map(&mut *with);

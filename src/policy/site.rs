@@ -50,6 +50,8 @@ pub struct Site {
     pub malformed: OnMalformed,
     /// Where the recommended version is said.
     pub carriers: Carriers,
+    /// The file with the passwords that MACs are made with.
+    pub secrets: Option<PathBuf>,
     /// First match wins.
     pub rules: Vec<Rule>,
 }

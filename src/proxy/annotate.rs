@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     body::{Answer, Sent},
+    decode::integrity,
     exchange::{Carried, Exchange, Known, Ruled, hint_headers, sniff},
     forward::name_versions,
     gather::{Gone, gather},
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     policy::{
         decision::Decision,
+        facts::Integrity,
         reason::{Reason, Verdict},
         site::{Mode, RespUri},
     },
@@ -32,6 +34,7 @@ use crate::{
         element::Element,
         header::HeaderIndex,
         hint,
+        integrity::{Hmac, next_nonce},
         media_type::MediaType,
         reply,
         version::{Declared, Version as Protocol},
@@ -145,7 +148,9 @@ impl Arrived {
 struct Read {
     plain: Bytes,
     index: HeaderIndex,
-    /// Whether a MAC or signature covers it.
+    /// The MAC that covers it, when that can be made anew.
+    hmac: Option<Hmac>,
+    /// Whether something covers it that cannot.
     protected: bool,
 }
 
@@ -192,7 +197,10 @@ pub(super) async fn annotate(
             whole(head, raw, carried)
         };
     };
-    let read = Read { plain: answer, index, protected: is_protected(&head.headers) };
+    let seals = returns.known.as_ref().and_then(|known| known.seals.as_ref());
+    let hmac = seals.and_then(|seals| seals.check_answer(returns.site.secrets.as_ref(), &head.headers, &raw));
+    let protected = hmac.is_none() && integrity(&head.headers) != Integrity::None;
+    let read = Read { plain: answer, index, hmac, protected };
     let mut changed = Changed::default();
     let mut version = None;
     if bridges {
@@ -221,6 +229,9 @@ pub(super) async fn annotate(
     headers::describe_new_body(&mut head.headers, bytes.len());
     if let Some(forms) = version.and_then(|version| carried.live.versions().get(version)) {
         name_versions(&mut head.headers, forms);
+    }
+    if let (Some(seals), Some(hmac)) = (seals, &read.hmac) {
+        seals.seal_answer(&returns.site, hmac, &mut head.headers, &bytes);
     }
     carried.edited(changed.names);
     Ruled::answered(Response::from_parts(head, Answer::whole(bytes)), carried)
@@ -392,7 +403,7 @@ fn cannot_come(
     let message = reply::cannot_come(plain, &known.index);
     let mut like = Response::from_parts(head, ());
     *like.status_mut() = StatusCode::OK;
-    Ruled::answered(refuse::syncml(message, parts, plain, known, Some(like)), carried)
+    Ruled::answered(refuse::syncml(message, parts, plain, known, &returns.site, Some(like)), carried)
 }
 
 /// Sends the server a message in the device's stead. Nobody waits for it, and it is not tried again:
@@ -410,8 +421,8 @@ fn tell_server(
 ) {
     let Some(upstream) = returns.site.upstream(returns.decision.server()).cloned() else { return };
     let last = known.index.text(plain, known.index.msg_id);
-    let message = reply::in_the_clients_stead(&answer.plain, &answer.index, obstacle, &last);
-    let mut request = Request::new(Sent::whole(message.into()));
+    let message: Bytes = reply::in_the_clients_stead(&answer.plain, &answer.index, obstacle, &last).into();
+    let mut request = Request::new(Sent::whole(message.clone()));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = returns.uri.clone();
     let headers = request.headers_mut();
@@ -422,6 +433,9 @@ fn tell_server(
     }
     if let Some(content_type) = answered.get(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, content_type.clone());
+    }
+    if let Some(seals) = &known.seals {
+        seals.seal_in_the_clients_stead(headers, &message, next_nonce(&answer.plain, &answer.index).as_deref());
     }
     carried.open.attempts = Some(2);
     let limit = carried.live.limits().upstream_timeout;
@@ -441,9 +455,4 @@ pub(super) fn broke_off(gone: Gone, carried: Carried) -> Ruled {
         Gone::Cut | Gone::Broken => (StatusCode::BAD_GATEWAY, Reason::UpstreamBroke),
     };
     Ruled::http(status, Verdict::Fail, reason, "", carried)
-}
-
-/// Whether a MAC or signature in the head covers the body.
-pub(super) fn is_protected(headers: &HeaderMap) -> bool {
-    super::decode::integrity(headers) != crate::policy::facts::Integrity::None
 }

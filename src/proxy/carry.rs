@@ -42,6 +42,7 @@ async fn carry(judged: Judged) -> Ruled {
             let Judged { exchange, decision, remembered } = judged;
             // A refusal ends the session.
             if let Some(mut remembered) = remembered {
+                remembered.store_nonces(None).await;
                 remembered.end().await;
             }
             refuse::refuse(exchange, &decision)

@@ -100,7 +100,7 @@ pub(crate) fn read(
     });
     let first = is_first(plain, &index);
     let started_by = if first { syncml::started_by(plain, &index) } else { None };
-    Ok(Known { index, declared, dtd, media_type_agrees, first, started_by })
+    Ok(Known { index, declared, dtd, media_type_agrees, first, started_by, seals: None })
 }
 
 /// Whether a message is the first of its session: its MsgID is 1 (OMA-TS-DM_Protocol-V1_2_1, section 8).

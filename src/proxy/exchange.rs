@@ -14,6 +14,7 @@ use super::{
     media::Packing,
     remembered::Remembered,
     resp_uri::{self, Given},
+    seal::Seals,
 };
 use crate::{
     decisions::{Log, Open},
@@ -147,6 +148,8 @@ pub struct Known {
     pub first: bool,
     /// Who started the session.
     pub started_by: Option<StartedBy>,
+    /// What is known of the device's MACs, where the site's secrets are known.
+    pub seals: Option<Box<Seals>>,
 }
 
 impl Exchange {
@@ -158,6 +161,13 @@ impl Exchange {
             Body::Read { plain, .. } => plain,
             Body::Through(_) | Body::Dm2(_) => &EMPTY,
         }
+    }
+
+    /// Whether the body may be edited: nothing protects it, or what does can be made anew.
+    #[must_use]
+    pub fn may_edit(&self) -> bool {
+        let sealed = self.message.as_ref().and_then(|known| known.seals.as_ref()).is_some_and(|seals| seals.covers_request());
+        self.integrity == Integrity::None || (self.integrity == Integrity::Hmac && sealed)
     }
 
     /// Goes on under another policy.
@@ -181,7 +191,7 @@ impl Exchange {
                 device: known.index.text(self.plain(), known.index.source),
                 first: known.first,
                 started_by: known.started_by,
-                integrity: self.integrity,
+                integrity: if self.may_edit() { Integrity::None } else { self.integrity },
             }),
             (None, Body::Read { .. }) => Content::Malformed,
             (None, Body::Through(_)) => Content::NotSyncMl,

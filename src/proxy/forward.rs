@@ -26,7 +26,7 @@ use crate::{
     syncml::{
         self,
         bridge::Obstacle,
-        media_type,
+        integrity, media_type,
         version::{Forms, Version as Protocol},
     },
     upstream::{Failure, Upstream},
@@ -49,6 +49,7 @@ pub(super) async fn forward(Judged { mut exchange, decision, mut remembered }: J
         }
         Err(obstacle) => {
             if let Some(remembered) = &mut remembered {
+                remembered.store_nonces(None).await;
                 remembered.end().await;
             }
             return refuse::cannot_go(exchange, &obstacle, &decision);
@@ -212,6 +213,9 @@ impl Conversation<'_> {
                 if let Some(forms) = to {
                     name_versions(request.headers_mut(), forms);
                 }
+                if let Some(seals) = exchange.message.as_ref().and_then(|known| known.seals.as_ref()) {
+                    seals.seal_request(request.headers_mut(), bytes);
+                }
                 bytes.clone()
             }
         };
@@ -269,6 +273,8 @@ impl Conversation<'_> {
         arrived: &Arrived,
         remembered: &mut Remembered,
     ) {
+        let handed = arrived.message().and_then(|(plain, index)| integrity::next_nonce(plain, index));
+        remembered.store_nonces(handed).await;
         let (Some(known), Some(used)) = (&exchange.message, decision.used()) else { return };
         let (site, server) = (&*self.site.site, decision.server());
         if let Some(policy) = site.servers.get(server).and_then(|server| server.trial.as_ref()) {

@@ -5,6 +5,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     policy::site::{Limits, Policies, Settings, Site},
+    secrets::Secrets,
     syncml::version::VersionTable,
     upstream::Upstream,
 };
@@ -23,13 +24,15 @@ pub struct LiveSite {
     pub site: Arc<Site>,
     /// Its servers, in the order of the policy.
     pub upstreams: Vec<Upstream>,
+    /// The passwords of its server and clients.
+    pub secrets: Option<Secrets>,
 }
 
 impl Live {
     /// Makes a policy ready to be used. Servers that `before` has too keep their connections.
     ///
     /// # Errors
-    /// When a PEM file of a server cannot be used.
+    /// When a PEM file of a server, or a file with secrets, cannot be used.
     pub fn new(policies: Policies, before: Option<&Self>) -> io::Result<Self> {
         let known: Vec<&Upstream> = before.iter().flat_map(|live| &live.sites).flat_map(|site| &site.upstreams).collect();
         let upstream = |server| match known.iter().find(|upstream| upstream.server() == server) {
@@ -38,7 +41,8 @@ impl Live {
         };
         let sites = policies.sites.iter().map(|site| {
             let upstreams = site.servers.iter().map(upstream).collect::<io::Result<_>>()?;
-            Ok(Arc::new(LiveSite { site: Arc::clone(site), upstreams }))
+            let secrets = site.secrets.as_deref().map(Secrets::load).transpose()?;
+            Ok(Arc::new(LiveSite { site: Arc::clone(site), upstreams, secrets }))
         });
         let sites = sites.collect::<io::Result<_>>()?;
         Ok(Self { policies, sites })

@@ -29,6 +29,7 @@ mod refuse;
 pub(crate) mod remembered;
 mod resp_uri;
 mod route;
+mod seal;
 mod session;
 mod translate;
 mod trial;

@@ -6,6 +6,8 @@ use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use super::{
     body::Answer,
     exchange::{Body, Carried, Exchange, Known, Ruled, hint_headers},
+    live::LiveSite,
+    seal,
 };
 use crate::{
     policy::{
@@ -29,7 +31,7 @@ pub(super) fn refuse(exchange: Exchange, decision: &Decision) -> Ruled {
     let carried = collected.carried;
     match (collected.body, message) {
         (Body::Read { plain, .. }, Some(known)) => {
-            server_3(&plain, &known, decision.status(), decision, &collected.parts, carried)
+            server_3(&plain, &known, decision.status(), decision, &collected.parts, &collected.site, carried)
         }
         (Body::Read { .. }, None) => {
             let detail = malformed.map(|malformed| malformed.to_string()).unwrap_or_default();
@@ -65,19 +67,27 @@ pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Deci
     };
     if known.first {
         let status = Status::PROTOCOL_VERSION_NOT_SUPPORTED;
-        return server_3(&plain, &known, status, decision, &collected.parts, carried);
+        return server_3(&plain, &known, status, decision, &collected.parts, &collected.site, carried);
     }
     carried.open.syncml_status = Some(status.0);
     let message = reply::cannot_go(&plain, &known.index, obstacle);
-    Ruled::answered(syncml(message, &collected.parts, &plain, &known, None), carried)
+    Ruled::answered(syncml(message, &collected.parts, &plain, &known, &collected.site, None), carried)
 }
 
 /// The error that names the recommended version.
-fn server_3(plain: &Bytes, known: &Known, status: Status, decision: &Decision, parts: &Parts, mut carried: Carried) -> Ruled {
+fn server_3(
+    plain: &Bytes,
+    known: &Known,
+    status: Status,
+    decision: &Decision,
+    parts: &Parts,
+    site: &LiveSite,
+    mut carried: Carried,
+) -> Ruled {
     let (recommended, supported) = (decision.recommended(), decision.supported());
     let table = carried.live.versions();
     let message = reply::refusal(plain, &known.index, &reply::Refusal { status, supported, recommended, table });
-    let mut response = syncml(message, parts, plain, known, None);
+    let mut response = syncml(message, parts, plain, known, site, None);
     carried.open.syncml_status = Some(status.0);
     if hint_headers(response.headers_mut(), recommended, supported) {
         carried.open.hints.push("http-header");
@@ -92,6 +102,7 @@ pub(super) fn syncml(
     parts: &Parts,
     plain: &Bytes,
     known: &Known,
+    site: &LiveSite,
     like: Option<Response<()>>,
 ) -> Response<Answer> {
     let theirs = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -110,10 +121,15 @@ pub(super) fn syncml(
     let content_type = media_type::rewrite(content_type, &ver_proto, &ver_dtd);
     let (mut head, ()) = like.unwrap_or_default().into_parts();
     super::headers::describe_new_body(&mut head.headers, message.len());
+    seal::unseal(&mut head.headers);
+    let message = Bytes::from(message);
+    if let Some(seals) = &known.seals {
+        seals.seal_in_the_servers_stead(site, &mut head.headers, &message);
+    }
     if let Ok(content_type) = HeaderValue::try_from(content_type) {
         head.headers.insert(header::CONTENT_TYPE, content_type);
     }
-    Response::from_parts(head, Answer::whole(message.into()))
+    Response::from_parts(head, Answer::whole(message))
 }
 
 /// A DM 2.0 request: JSON, which has no bridge to SyncML.

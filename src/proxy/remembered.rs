@@ -12,7 +12,7 @@ use crate::{
         reason::Verdict,
         site::{Sessions, Site},
     },
-    session::{Kept, Learnt, Pin, key},
+    session::{Kept, Learnt, Nonces, Pin, key},
     store::Store,
     syncml::version::Version,
 };
@@ -26,9 +26,14 @@ pub struct Remembered {
     pin: String,
     /// What was learnt of the site's servers, one for each; empty where nothing is learnt.
     learnt: Vec<Learnt>,
+    /// The nonces of the device's MACs, and where they are; known where the site has secrets.
+    nonces: Option<(String, Nonces, Nonces)>,
     /// Whether the store did not answer.
     degraded: bool,
 }
+
+/// For how long the nonces of a device are kept: it may not come back for weeks.
+const NONCES: std::time::Duration = std::time::Duration::from_secs(90 * 86_400);
 
 /// Seconds since 1970.
 pub(crate) fn seconds() -> u64 {
@@ -39,7 +44,7 @@ impl Remembered {
     /// For a message of a session.
     pub(crate) fn new(store: &Arc<dyn Store>, keep: Sessions, site: &str, device: &str, session: &str) -> Self {
         let pin = key("pin", site, device, session);
-        Self { store: Arc::clone(store), keep, pin, learnt: Vec::new(), degraded: false }
+        Self { store: Arc::clone(store), keep, pin, learnt: Vec::new(), nonces: None, degraded: false }
     }
 
     /// How the record names the store: `degraded` when it did not answer.
@@ -82,6 +87,33 @@ impl Remembered {
             all.push(known.unwrap_or(Learnt::nothing(now)));
         }
         self.learnt = all;
+    }
+
+    /// Asks for the nonces of a device.
+    pub(super) async fn recall_nonces(&mut self, site: &str, device: &str) -> Nonces {
+        let key = key("mac", site, device, "");
+        let value = self.get(&key, Some(NONCES)).await;
+        let nonces = value.and_then(|value| Nonces::read(&value)).unwrap_or_default();
+        self.nonces = Some((key, nonces.clone(), nonces.clone()));
+        nonces
+    }
+
+    /// Changes the nonces of the device; they are stored with the answer.
+    pub(super) fn keep_nonces(&mut self, nonces: Nonces) {
+        if let Some((_, now, _)) = &mut self.nonces {
+            *now = nonces;
+        }
+    }
+
+    /// Stores the nonces of the device, with the one that the answer hands it.
+    pub(super) async fn store_nonces(&mut self, handed: Option<Vec<u8>>) {
+        let Some((key, mut now, before)) = self.nonces.take() else { return };
+        if let Some(nonce) = handed {
+            now.for_client(&nonce);
+        }
+        if now != before {
+            self.put(&key, now.write(), NONCES).await;
+        }
     }
 
     /// Asks how the session began, and lets that be known for as long again.

@@ -18,6 +18,7 @@ use super::{
     framing,
     remembered::Remembered,
     resp_uri::Place,
+    seal::Seals,
 };
 use crate::{
     policy::{
@@ -79,6 +80,7 @@ impl<S> Session<S> {
         let needed = decision.verdict() == Verdict::Bridge
             || site.tries()
             || site.rules_may_change()
+            || collected.site.secrets.is_some()
             || kept_uri
             || self.shared.earlier.differs(&collected.site, host, path, keep.idle);
         needed.then(|| {
@@ -104,6 +106,7 @@ fn at_the_server_that_asked(judged: Judged) -> Judged {
 async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> Result<Judged, Box<Ruled>> {
     let Judged { mut exchange, mut decision, .. } = judged;
     let later = is_later(exchange.message.as_ref());
+    Seals::check(&mut exchange, &mut remembered).await;
     let pin = if later { remembered.recall_pin().await } else { None };
     if let Some(pin) = pin {
         let (host, path) = addressed(&exchange);

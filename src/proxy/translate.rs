@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::{exchange::Exchange, resp_uri::Place};
 use crate::{
-    policy::{decision::Decision, facts::Integrity, reason::Verdict},
+    policy::{decision::Decision, reason::Verdict},
     syncml::{
         bridge::{Bridged, Crossing, Obstacle, Own, bridge},
         element::Element,
@@ -49,7 +49,7 @@ pub(super) fn translate(
         bridged = bridge(raw, index, &Crossing { from, to: other, lossy: decision.lossy(), own: Own::default() })?;
         to = Some(other);
     }
-    if let Some(own) = own.filter(|_| exchange.integrity == Integrity::None && index.editable())
+    if let Some(own) = own.filter(|_| exchange.may_edit() && index.editable())
         && own.is(&index.text(raw, index.target))
     {
         bridged.replace("Target", index.target.place, value(raw, index, index.target, Element::LocURI, &own.uri));

@@ -1,4 +1,5 @@
-//! Authentication: `syncml:auth-basic` and `syncml:auth-md5` (OMA-TS-DM_Security-V1_2_1, section 5.3).
+//! Authentication: `syncml:auth-basic`, `syncml:auth-md5` and `syncml:auth-MAC` (OMA-TS-DM_Security-V1_2_1,
+//! sections 5.3 and 5.4).
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use md5::{Digest, Md5};
@@ -13,6 +14,8 @@ pub enum Auth {
     /// A digest over them and the server's nonce.
     #[default]
     Md5,
+    /// A MAC over each message, in an HTTP header.
+    Mac,
 }
 
 impl Auth {
@@ -22,13 +25,14 @@ impl Auth {
         match self {
             Self::Basic => "syncml:auth-basic",
             Self::Md5 => "syncml:auth-md5",
+            Self::Mac => "syncml:auth-MAC",
         }
     }
 
     /// The one of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Basic, Self::Md5].into_iter().find(|auth| auth.name() == name)
+        [Self::Basic, Self::Md5, Self::Mac].into_iter().find(|auth| auth.name() == name)
     }
 }
 
@@ -54,11 +58,20 @@ impl Credentials {
         let plain = format!("{}:{}", self.user, self.password);
         match auth {
             Auth::Basic => BASE64_STANDARD.encode(plain),
-            Auth::Md5 => {
+            Auth::Md5 | Auth::Mac => {
                 let inner = BASE64_STANDARD.encode(Md5::digest(plain));
                 BASE64_STANDARD.encode(Md5::digest([inner.as_bytes(), b":", nonce].concat()))
             }
         }
+    }
+
+    /// The header that covers a message.
+    #[must_use]
+    pub fn hmac(&self, nonce: &[u8], body: &[u8]) -> String {
+        let user = BASE64_STANDARD.encode(Md5::digest(format!("{}:{}", self.user, self.password)));
+        let body = BASE64_STANDARD.encode(Md5::digest(body));
+        let mac = Md5::digest([user.as_bytes(), b":", nonce, b":", body.as_bytes()].concat());
+        format!("algorithm=MD5, username=\"{}\", mac={}", self.user, BASE64_STANDARD.encode(mac))
     }
 
     /// A Cred for SyncHdr.
@@ -72,10 +85,19 @@ impl Credentials {
 /// A Chal for the Status of SyncHdr.
 pub(super) fn challenge(auth: Auth, nonce: &[u8]) -> Node {
     let mut meta = vec![Node::leaf("Format", "b64"), Node::leaf("Type", auth.name())];
-    if auth == Auth::Md5 {
+    if auth != Auth::Basic {
         meta.push(Node::leaf("NextNonce", BASE64_STANDARD.encode(nonce)));
     }
     Node::new("Chal", vec![Node::new("Meta", meta)])
+}
+
+/// The nonce that both sides hold before any was handed out. A reference needs no secrets.
+pub(super) const NONCE: &[u8] = b"reference";
+
+/// The nonce that a message hands its receiver.
+pub(super) fn handed(commands: &[Node]) -> Option<Vec<u8>> {
+    let chal = commands.iter().filter(|command| command.name == "Status").find_map(|status| status.child("Chal"))?;
+    asked(chal).map(|(_, nonce)| nonce)
 }
 
 /// What a Chal asks for: how, and with which nonce.

@@ -14,6 +14,9 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::syncml::{header::Encoding, version::Family};
 
+/// Carries the MAC of a message.
+pub(super) const HMAC: &str = "x-syncml-hmac";
+
 /// Connections to servers.
 #[derive(Clone, Debug)]
 pub(super) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
@@ -39,6 +42,7 @@ impl Http {
         url: &Uri,
         through: Option<SocketAddr>,
         (family, encoding): (Family, Encoding),
+        hmac: Option<String>,
         body: Vec<u8>,
     ) -> Result<Response, String> {
         let host = url.authority().ok_or("the address has no host")?.as_str();
@@ -51,9 +55,12 @@ impl Http {
             .header(header::HOST, host)
             .header(header::CONTENT_TYPE, &kind)
             .header(header::ACCEPT, &kind)
-            .header(header::USER_AGENT, concat!("protover-device/", env!("CARGO_PKG_VERSION")))
-            .body(Full::new(body.into()))
-            .map_err(|error| error.to_string())?;
+            .header(header::USER_AGENT, concat!("protover-device/", env!("CARGO_PKG_VERSION")));
+        let request = match hmac {
+            Some(hmac) => request.header(HMAC, hmac),
+            None => request,
+        };
+        let request = request.body(Full::new(body.into())).map_err(|error| error.to_string())?;
         let response = self.0.request(request).await.map_err(|error| chain(&error))?;
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| chain(&error))?.to_bytes();

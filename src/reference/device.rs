@@ -6,8 +6,8 @@ use http::Uri;
 use rustls::RootCertStore;
 
 use super::{
-    auth::{self, Credentials},
-    client::{Http, resolve},
+    auth::{self, Auth, Credentials, NONCE},
+    client::{HMAC, Http, resolve},
     document::{Document, Header, Node},
     outcome::{Carried, Exchange, Outcome, Refused},
 };
@@ -55,6 +55,8 @@ pub struct Device {
     pub echoes_resp_uri: bool,
     /// Where its other connections go, one after another, when they do not all go to one place.
     pub other_ways: Vec<SocketAddr>,
+    /// The server's identifier and password: each of its messages must have a MAC then.
+    pub server: Option<Credentials>,
     /// Its management tree.
     pub tree: BTreeMap<String, String>,
     pub(super) http: Http,
@@ -87,6 +89,7 @@ impl Device {
             step_down: false,
             echoes_resp_uri: false,
             other_ways: Vec::new(),
+            server: None,
             tree,
             http: Http::new(RootCertStore::empty()),
         }
@@ -135,6 +138,8 @@ impl Device {
     async fn session(&mut self, url: &Uri, through: Option<SocketAddr>, outcome: &mut Outcome) -> Result<(), String> {
         let mut target = url.to_string();
         let (mut address, mut cred, mut tried) = (url.clone(), None, false);
+        // The nonces of MACs: of its own, once the server asks for them, and of the server's.
+        let (mut own_nonce, mut server_nonce): (Option<Vec<u8>>, Vec<u8>) = (None, NONCE.to_vec());
         let mut commands = self.package_1();
         for message in 1..=MESSAGES {
             let header = Header {
@@ -147,9 +152,10 @@ impl Device {
                 ..Header::default()
             };
             let sent = Document::new(self.version, &header, commands.clone()).write(self.encoding);
+            let hmac = own_nonce.as_ref().zip(self.credentials.as_ref()).map(|(nonce, who)| who.hmac(nonce, &sent));
             let response = self
                 .http
-                .post(&address, self.way(message, through), (self.version.family(), self.encoding), sent.clone())
+                .post(&address, self.way(message, through), (self.version.family(), self.encoding), hmac, sent.clone())
                 .await?;
             let recommended =
                 response.headers.get("dm-recommended-version").and_then(|value| Version::parse(value.to_str().ok()?));
@@ -164,7 +170,17 @@ impl Device {
             if response.status != 200 {
                 return Err(format!("HTTP {}", response.status));
             }
+            if let Some(server) = &self.server {
+                let hmac = response.headers.get(HMAC).and_then(|value| value.to_str().ok());
+                if hmac != Some(server.hmac(&server_nonce, &response.body).as_str()) {
+                    return Err("the server's MAC is wrong".to_owned());
+                }
+                server_nonce = format!("for the server {message}").into_bytes();
+            }
             let answer = Document::read(self.encoding, &response.body)?;
+            if own_nonce.is_some() {
+                own_nonce = auth::handed(answer.commands()).or(own_nonce);
+            }
             let status = header_status(&answer, message);
             if let Some(exchange) = outcome.exchanges.last_mut() {
                 exchange.version = Some(answer.field(&["VerProto"]).to_owned());
@@ -188,8 +204,15 @@ impl Device {
                             outcome.refused = Some(refused(status));
                             return Ok(());
                         };
-                        cred = Some(credentials.cred(auth, &nonce));
+                        if auth == Auth::Mac {
+                            own_nonce = Some(nonce);
+                        } else {
+                            cred = Some(credentials.cred(auth, &nonce));
+                        }
                         commands = self.package_1();
+                        if self.server.is_some() {
+                            commands.insert(0, handing(&answer, &server_nonce, "3"));
+                        }
                         continue;
                     }
                     // Real phones stop here, and so does this one.
@@ -200,7 +223,12 @@ impl Device {
                 }
             }
             match self.follow(&answer, outcome) {
-                Some(answers) => commands = answers,
+                Some(mut answers) => {
+                    if let Some(first) = answers.first_mut().filter(|_| self.server.is_some()) {
+                        *first = handing(&answer, &server_nonce, "1");
+                    }
+                    commands = answers;
+                }
                 None => return Ok(()),
             }
         }
@@ -330,6 +358,19 @@ impl Device {
         }
         any.then_some(answers)
     }
+}
+
+/// The Status for the SyncHdr of a server's message, with the nonce for its next one.
+fn handing(answer: &Document, nonce: &[u8], cmd_id: &str) -> Node {
+    let children = vec![
+        Node::leaf("CmdID", cmd_id),
+        Node::leaf("MsgRef", answer.field(&["MsgID"])),
+        Node::leaf("CmdRef", "0"),
+        Node::leaf("Cmd", "SyncHdr"),
+        auth::challenge(Auth::Mac, nonce),
+        Node::leaf("Data", "200"),
+    ];
+    Node::new("Status", children)
 }
 
 /// The Status that answers the SyncHdr of a message.

@@ -10,6 +10,7 @@ mod device;
 pub mod document;
 mod outcome;
 mod server;
+mod settings;
 mod wbxml;
 mod xml;
 
@@ -21,4 +22,5 @@ pub use auth::{Auth, Credentials};
 pub use device::{Device, Strictness};
 pub use document::{Document, Node, Quirks};
 pub use outcome::{Carried, Exchange, Outcome, Refused};
-pub use server::{Refusal, Saw, Script, Server, Settings};
+pub use server::Server;
+pub use settings::{Refusal, Saw, Script, Settings};

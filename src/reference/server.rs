@@ -16,82 +16,15 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{
-    auth::{Auth, Credentials, challenge},
-    client::media_type,
+    auth::{Auth, NONCE, challenge, handed},
+    client::{HMAC, media_type},
     document::{Document, Header, Node},
+    settings::{Refusal, Saw, Settings},
 };
 use crate::syncml::{
     header::Encoding,
     version::{Declared, Family, Version, VersionTable},
 };
-
-/// How a server refuses a version.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Refusal {
-    /// Status 513 with an Item for each version, in its own highest version; 505 for the DTD.
-    #[default]
-    Status,
-    /// Status 505 in the place of 513, as servers do that look at VerDTD only.
-    Dtd,
-    /// HTTP 400, as Funambol does.
-    Http400,
-    /// HTTP 500 without a body.
-    Http500,
-}
-
-/// Commands of one message: names and targets, with the data for Replace and Add.
-pub type Script = Vec<Vec<(&'static str, &'static str, &'static str)>>;
-
-/// What a server is like.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The versions it speaks, ascending.
-    pub versions: Vec<Version>,
-    /// The encodings it speaks.
-    pub encodings: Vec<Encoding>,
-    /// Whether VerDTD has to belong to VerProto.
-    pub strict: bool,
-    /// How it refuses.
-    pub refusal: Refusal,
-    /// Whom it lets in, and how they have to say who they are.
-    pub credentials: Option<(Auth, Credentials)>,
-    /// The address that it gives each session, with `{host}` and `{session}` in it.
-    pub resp_uri: Option<String>,
-    /// What it wants done: the commands of its first message, of its second, and so on.
-    pub script: Script,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            versions: vec![Version::DM_1_2],
-            encodings: vec![Encoding::Xml, Encoding::Wbxml],
-            strict: true,
-            refusal: Refusal::default(),
-            credentials: None,
-            resp_uri: None,
-            script: vec![
-                vec![("Get", "./DevInfo/Man", ""), ("Get", "./DevInfo/Mod", "")],
-                vec![("Replace", "./Work/Setting", "on"), ("Add", "./Work/App", "mail"), ("Exec", "./Work/Restart", "")],
-            ],
-        }
-    }
-}
-
-/// A message that a server got.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saw {
-    /// The version that it declared; empty when it could not be read.
-    pub version: String,
-    /// How it was encoded.
-    pub encoding: Option<Encoding>,
-    /// What was asked for: path and query.
-    pub path: String,
-    /// Target/LocURI.
-    pub target: String,
-    /// It, byte for byte.
-    pub raw: Bytes,
-}
 
 /// A running server. It ends when it is dropped.
 #[derive(Debug)]
@@ -106,6 +39,15 @@ struct State {
     settings: Settings,
     saw: Mutex<Vec<Saw>>,
     sessions: Mutex<BTreeMap<String, Session>>,
+    nonces: Mutex<BTreeMap<String, Nonces>>,
+}
+
+/// What was handed out for a device's MACs, and by it for the server's.
+#[derive(Clone, Debug)]
+struct Nonces {
+    device: Vec<u8>,
+    server: Vec<u8>,
+    count: u32,
 }
 
 /// A session of a device.
@@ -116,9 +58,6 @@ struct Session {
     authenticated: bool,
     results: Vec<(String, String)>,
 }
-
-/// The nonce for auth-md5. A reference needs no secrets.
-const NONCE: &[u8] = b"reference";
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -132,7 +71,7 @@ impl Server {
     pub async fn start(address: SocketAddr, settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State { settings, saw: Mutex::default(), sessions: Mutex::default() });
+        let state = Arc::new(State { settings, saw: Mutex::default(), sessions: Mutex::default(), nonces: Mutex::default() });
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -183,6 +122,12 @@ impl Drop for Server {
     }
 }
 
+impl Nonces {
+    fn new() -> Self {
+        Self { device: NONCE.to_vec(), server: NONCE.to_vec(), count: 0 }
+    }
+}
+
 fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text.to_owned()));
     *response.status_mut() = status;
@@ -204,18 +149,42 @@ impl State {
         let version = document.as_ref().map(|document| document.field(&["VerProto"]).to_owned()).unwrap_or_default();
         let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let target = document.as_ref().map(|document| document.field(&["Target", "LocURI"]).to_owned()).unwrap_or_default();
-        lock(&self.saw).push(Saw { version, encoding, path, target, raw });
+        lock(&self.saw).push(Saw { version, encoding, path, target, raw: raw.clone() });
         match (document, encoding) {
             (_, Some(encoding)) if !self.settings.encodings.contains(&encoding) => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, ""),
             (Some(document), Some(encoding)) => {
                 let host = head.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-                self.message(&document, encoding, host)
+                let hmac = head.headers.get(HMAC).and_then(|value| value.to_str().ok());
+                let response = self.message(&document, encoding, host, hmac.map(|hmac| (hmac, &raw)));
+                self.sealed(&document, response).await
             }
             _ => plain(StatusCode::BAD_REQUEST, "not a message"),
         }
     }
 
-    fn message(&self, document: &Document, encoding: Encoding, host: &str) -> Response<Full<Bytes>> {
+    /// A MAC over an answer, when this server makes them.
+    async fn sealed(&self, document: &Document, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+        let Some(own) = &self.settings.own else { return response };
+        let (mut head, body) = response.into_parts();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let mut nonces = lock(&self.nonces);
+        let nonces = nonces.entry(document.field(&["Source", "LocURI"]).to_owned()).or_insert_with(Nonces::new);
+        if let Some(nonce) = handed(document.commands()) {
+            nonces.server = nonce;
+        }
+        if let Ok(value) = header::HeaderValue::try_from(own.hmac(&nonces.server, &body)) {
+            head.headers.insert(HMAC, value);
+        }
+        Response::from_parts(head, Full::from(body))
+    }
+
+    fn message(
+        &self,
+        document: &Document,
+        encoding: Encoding,
+        host: &str,
+        hmac: Option<(&str, &Bytes)>,
+    ) -> Response<Full<Bytes>> {
         let table = VersionTable::default();
         let declared = table.recognise(document.field(&["VerProto"]));
         let known = declared.known().filter(|version| self.settings.versions.contains(version));
@@ -226,7 +195,7 @@ impl State {
                 let _ = version;
                 return self.refuse(document, encoding, &declared, "505");
             }
-            (Some(version), _) => self.admit(version, document),
+            (Some(version), _) => self.admit(version, document, hmac),
         };
         let mut commands = statuses(document, status.0, status.1);
         let session = document.field(&["SessionID"]).to_owned();
@@ -239,8 +208,26 @@ impl State {
     }
 
     /// The status of SyncHdr, with a challenge when the device has to say who it is.
-    fn admit(&self, version: Version, document: &Document) -> (Version, (&'static str, Option<Node>)) {
+    fn admit(
+        &self,
+        version: Version,
+        document: &Document,
+        hmac: Option<(&str, &Bytes)>,
+    ) -> (Version, (&'static str, Option<Node>)) {
         let Some((auth, credentials)) = &self.settings.credentials else { return (version, ("200", None)) };
+        if *auth == Auth::Mac {
+            let mut nonces = lock(&self.nonces);
+            let nonces = nonces.entry(document.field(&["Source", "LocURI"]).to_owned()).or_insert_with(Nonces::new);
+            let code = match hmac {
+                Some((hmac, raw)) if hmac == credentials.hmac(&nonces.device, raw) => "200",
+                Some(_) => "401",
+                None => "407",
+            };
+            // A new nonce with every message.
+            nonces.count += 1;
+            nonces.device = format!("for the device {}", nonces.count).into_bytes();
+            return (version, (code, Some(challenge(*auth, &nonces.device))));
+        }
         let key = document.field(&["SessionID"]).to_owned();
         let mut sessions = lock(&self.sessions);
         let session = sessions.entry(key).or_default();

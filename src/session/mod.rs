@@ -1,5 +1,5 @@
 //! What has to be remembered between the messages of a session, and between sessions: the decision that
-//! a session began with, and what was learnt of servers that do not say what they speak.
+//! a session began with, what was learnt of servers that do not say what they speak, and the nonces of MACs.
 //!
 //! Nothing here knows where it is kept: these are values, and the keys they are found under. Each says
 //! with `v` which release can read it, so that two releases can share one store. A reader ignores what
@@ -8,10 +8,12 @@
 
 mod attempts;
 mod learnt;
+mod nonces;
 mod pin;
 
 pub use attempts::Attempts;
 pub use learnt::Learnt;
+pub use nonces::Nonces;
 pub use pin::{Kept, Pin, key};
 
 /// The form of the values that this release writes, and the latest that it reads.

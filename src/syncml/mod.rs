@@ -9,6 +9,7 @@ pub mod edit;
 pub mod element;
 pub mod header;
 pub mod hint;
+pub mod integrity;
 pub mod limits;
 pub mod malformed;
 pub mod media_type;

@@ -15,6 +15,7 @@ mod fates;
 mod http;
 mod inspect;
 mod life;
+mod macs;
 mod matrix;
 mod policies;
 mod purity;

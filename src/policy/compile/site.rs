@@ -1,6 +1,6 @@
 //! The file of a site.
 
-use std::{cmp::Ordering, ops::Range, sync::Arc};
+use std::{cmp::Ordering, ops::Range, path::PathBuf, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -63,7 +63,7 @@ pub(super) fn read(root: Table<'_>, versions: &VersionTable) -> Option<Read> {
         rule::read(root.tables("rule", "[[rule]]"), &servers, versions).into_iter().unzip();
     root.finish();
 
-    let Head { name, hosts, path, mode, strict, recommend } = head?;
+    let Head { name, hosts, path, mode, strict, secrets, recommend } = head?;
     let supported = supported(&servers);
     let chosen = |family| recommend.iter().map(|(version, _)| *version).find(|version| version.family() == family);
     let (name, name_place) = name?;
@@ -81,6 +81,7 @@ pub(super) fn read(root: Table<'_>, versions: &VersionTable) -> Option<Read> {
         unsupported,
         malformed,
         carriers,
+        secrets,
         rules,
     };
     Some(Read { source, site, name: name_place, hosts: host_places, servers: server_places, rules: rule_places, recommend })
@@ -93,6 +94,7 @@ struct Head {
     path: Box<str>,
     mode: Mode,
     strict: bool,
+    secrets: Option<PathBuf>,
     recommend: Vec<(Version, Range<usize>)>,
 }
 
@@ -121,9 +123,10 @@ fn head_of(table: Table<'_>, versions: &VersionTable) -> Head {
     let modes = [("enforce", Mode::Enforce), ("observe", Mode::Observe)];
     let mode = table.get("mode").and_then(|value| value.choice(&modes)).unwrap_or_default();
     let strict = table.get("strict").and_then(|value| value.boolean()).unwrap_or_default();
+    let secrets = table.get("secrets").and_then(|value| value.text()).map(Into::into);
     let recommend = table.get("recommend").map(|value| recommended(&value.one_or_more(), versions)).unwrap_or_default();
     table.finish();
-    Head { name, hosts, path, mode, strict, recommend }
+    Head { name, hosts, path, mode, strict, secrets, recommend }
 }
 
 /// One version of each family at most.
