@@ -107,7 +107,7 @@ async fn hints_go_into_the_body_when_the_secrets_are_known() {
         let lines = rig.lines(outcome.exchanges.len()).await;
         // The first request has no MAC, but its answer has one.
         assert_eq!(items, secrets.is_some(), "{:?}", lines[0]);
-        let said = lines.iter().filter_map(|line| line["hints"][0].as_str()).next();
+        let said = lines.iter().find_map(|line| line["hints"][0].as_str());
         assert_eq!(said, if secrets.is_some() { Some(hints) } else { said }, "{lines:?}");
     }
 }
