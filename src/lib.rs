@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod decisions;
+pub mod notification;
 pub mod policy;
 pub mod proxy;
 pub mod reference;

@@ -10,7 +10,8 @@ use std::{
 use base64::{Engine, engine::general_purpose};
 use clap::Args;
 
-use super::{Failure, print};
+use super::{Failure, notify, print};
+use crate::notification::Package0;
 use crate::syncml::{
     self,
     alert::StartedBy,
@@ -22,7 +23,7 @@ use crate::syncml::{
     wbxml::{self, Listing},
 };
 
-/// Decodes a message: SyncML in XML or WBXML, also captured as hex or base64.
+/// Decodes a message: SyncML in XML or WBXML, or a notification; also captured as hex or base64.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  protover inspect package1.wbxml\n  xxd -p package1.wbxml | protover inspect --raw -")]
 pub(super) struct Inspect {
@@ -82,7 +83,7 @@ fn inspect(bytes: &[u8], raw: bool) -> Result<String, NotShown> {
     match recognise(bytes) {
         Content::Xml => xml(bytes),
         Content::Wbxml => binary(bytes, raw),
-        Content::Notification => Err(NotShown::because("a notification (package 0): inspect cannot show it yet")),
+        Content::Notification => notification(bytes),
         Content::Unknown => match captured(bytes) {
             Some((form, message)) => {
                 let found = format!("captured as {form}, {} bytes\n", message.len());
@@ -90,7 +91,7 @@ fn inspect(bytes: &[u8], raw: bool) -> Result<String, NotShown> {
                     Content::Unknown => Err(NotShown::because(format!("neither SyncML XML nor WBXML, captured as {form}"))),
                     Content::Xml => xml(&message),
                     Content::Wbxml => binary(&message, raw),
-                    Content::Notification => Err(NotShown::because("a notification (package 0): inspect cannot show it yet")),
+                    Content::Notification => notification(&message),
                 };
                 match shown {
                     Ok(shown) => Ok(found + &shown),
@@ -124,15 +125,17 @@ fn recognise(bytes: &[u8]) -> Content {
     }
 }
 
-/// Whether this is package 0: a digest, the trigger header and a server identifier of the length it
-/// says (OMA-TS-DM_Notification-V1_2_1, section 6.2).
+/// Whether this is package 0, of a version that was ever used. Of the bytes of a message, hardly any are
+/// a digest and a trigger by chance.
 fn is_notification(bytes: &[u8]) -> bool {
-    const LENGTH: usize = 23;
-    let Some(trigger) = bytes.get(16..=LENGTH) else { return false };
-    let version = u16::from_be_bytes([trigger[0], trigger[1]]) >> 6;
-    // 27 bits are for future use, behind version (10), user interaction (2) and initiator (1).
-    let reserved = trigger[1] & 0x07 != 0 || trigger[2..5] != [0, 0, 0];
-    (10..=20).contains(&version) && !reserved && LENGTH + 1 + usize::from(trigger[7]) <= bytes.len()
+    Package0::read(bytes).is_ok_and(|package0| (9..=20).contains(&package0.version))
+}
+
+fn notification(bytes: &[u8]) -> Result<String, NotShown> {
+    match Package0::read(bytes) {
+        Ok(package0) => Ok(format!("a notification (package 0), {} bytes\n{}", bytes.len(), notify::shown(&package0))),
+        Err(why) => Err(NotShown::because(format!("no notification: {why}"))),
+    }
 }
 
 /// The bytes that a text stands for, and the form it is in.

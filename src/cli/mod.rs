@@ -9,6 +9,7 @@ mod device;
 mod explain;
 mod inspect;
 mod man;
+mod notify;
 mod probe;
 mod report;
 mod serve;
@@ -37,6 +38,7 @@ commands! {
     Check(check::Check),
     Explain(explain::Explain),
     Inspect(inspect::Inspect),
+    Notify(notify::Notify),
     Device(device::DeviceCommand),
     Probe(probe::Probe),
     Report(report::Report),

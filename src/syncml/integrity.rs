@@ -139,7 +139,9 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn mac(key: &Key<'_>, body: &[u8]) -> [u8; 16] {
+/// `H(B64(H(user ":" password)) ":" nonce ":" B64(H(body)))`, with MD5 for H.
+#[must_use]
+pub fn mac(key: &Key<'_>, body: &[u8]) -> [u8; 16] {
     let user = BASE64_STANDARD.encode(Md5::digest(format!("{}:{}", key.user, key.password)));
     let body = BASE64_STANDARD.encode(Md5::digest(body));
     Md5::digest([user.as_bytes(), b":", key.nonce, b":", body.as_bytes()].concat()).into()

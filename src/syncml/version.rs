@@ -98,6 +98,12 @@ impl Version {
         self.family
     }
 
+    /// The parts of the number.
+    #[must_use]
+    pub const fn parts(self) -> (u8, u8) {
+        (self.major, self.minor)
+    }
+
     /// The number alone, `1.2`: as in a sentence, or in a DM account.
     #[must_use]
     pub fn number(self) -> String {

@@ -17,6 +17,7 @@ mod inspect;
 mod life;
 mod macs;
 mod matrix;
+mod notify;
 mod policies;
 mod purity;
 mod redis;

@@ -180,9 +180,7 @@ fn hex_and_base64_are_taken_apart() {
 
 #[test]
 fn what_cannot_be_shown_is_said_in_one_line() {
-    let notification = [[0xAA; 16].as_slice(), b"\x02\xF8\0\0\0\x12\x37\x09srvid.com"].concat();
-    let cases: [(&[u8], &str); 9] = [
-        (&notification, "a notification (package 0): inspect cannot show it yet"),
+    let cases: [(&[u8], &str); 8] = [
         (b"\x03\x0B\x6A\0\x45\x01", "a provisioning document in WBXML: inspect cannot show it yet"),
         (b"<?xml version='1.0'?><wap-provisioningdoc/>", "a provisioning document in XML: inspect cannot show it yet"),
         (b"", "neither SyncML XML nor WBXML, nor either of them as hex or base64"),
@@ -197,6 +195,17 @@ fn what_cannot_be_shown_is_said_in_one_line() {
     }
     let cut = inspect(&WBXML[..100], false).unwrap_err();
     assert!(cut.shown.contains("<VerProto>DM/1.2</VerProto>"), "what there is, is shown: {}", cut.shown);
+}
+
+#[test]
+fn a_notification_is_shown_field_by_field() {
+    let notification = [[0xAA; 16].as_slice(), b"\x02\xF8\0\0\0\x12\x37\x09srvid.com"].concat();
+    let shown = inspect(&notification, false).unwrap();
+    for line in ["version      11 (1.1)", "ui-mode      user-interaction", "session      1237", "server-id    srvid.com"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    let hex: String = notification.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(inspect(hex.as_bytes(), false).unwrap().ends_with(&shown));
 }
 
 #[test]
