@@ -80,7 +80,7 @@ fn row(site: &Site, versions: &VersionTable, declared: &Declared, encoding: Enco
         integrity: Integrity::None,
     };
     let content = Content::Message(message);
-    let facts = Facts { path: &site.path, user_agent: None, client_certificate: None, content, learnt: &[] };
+    let facts = Facts { path: &site.path, user_agent: None, client_certificate: None, content, notified: None, learnt: &[] };
     let decision = decide(site, versions, &facts);
     let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let server = site.servers.get(decision.server()).filter(|_| decision.verdict() != Verdict::Refuse);

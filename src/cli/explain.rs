@@ -203,6 +203,7 @@ fn explained<'a>(
         user_agent: text(header::USER_AGENT),
         client_certificate: certificate,
         content,
+        notified: None,
         learnt: &learnt.servers,
     };
     let explanation = explain(site, &policies.versions, &facts);

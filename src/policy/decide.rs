@@ -7,7 +7,7 @@ use super::{
     facts::{Content, Dtd, Facts, Integrity, Message},
     matching::Subject,
     reason::{Reason, Requirement, Verdict},
-    site::{OnMalformed, Rule, Server, Site, Speaks, Then, Unsupported},
+    site::{Higher, OnMalformed, Rule, Server, Site, Speaks, Then, Unsupported},
 };
 use crate::{
     session::{Kept, Pin},
@@ -36,7 +36,7 @@ pub(super) fn by(site: &Site, versions: &VersionTable, facts: &Facts<'_>, rule: 
     let decision = match &facts.content {
         Content::Message(message) => {
             let case = Case::new(site, versions, facts, message, then);
-            case.by_rule().unwrap_or_else(|| case.by_default())
+            case.as_notified(case.by_rule().unwrap_or_else(|| case.by_default()))
         }
         Content::Malformed | Content::NotSyncMl | Content::Dm2 => without_message(site, facts, then),
     };
@@ -63,13 +63,17 @@ pub fn pinned(site: &Site, versions: &VersionTable, facts: &Facts<'_>, pin: &Pin
     Some(Decision { rule: pin.rule.as_deref().map(Into::into), ..decision })
 }
 
+/// The versions of a family that are in the lists of servers, descending.
+pub(super) fn spoken_in(site: &Site, family: Family) -> Vec<Version> {
+    site.supported.iter().copied().filter(|version| version.family() == family).collect()
+}
+
 /// The versions of a family that are known to be spoken, descending.
 fn spoken(site: &Site, family: Family, facts: &Facts<'_>) -> Vec<Version> {
-    let of_family = |version: &Version| version.family() == family;
+    let mut all = spoken_in(site, family);
     if facts.learnt.is_empty() {
-        return site.supported.iter().copied().filter(of_family).collect();
+        return all;
     }
-    let mut all: Vec<Version> = site.supported.iter().copied().filter(of_family).collect();
     all.extend(facts.learnt.iter().flat_map(|learnt| learnt.accepted(family)));
     let by_someone = |version: &Version| {
         site.servers.iter().enumerate().any(|(index, server)| server.speaks(*version, facts.learnt.get(index)) == Speaks::Yes)
@@ -94,7 +98,7 @@ fn recommended(site: &Site, family: Family, facts: &Facts<'_>, then: &Then) -> (
 }
 
 /// A decision with everything else at its most ordinary: the first server, nothing recommended.
-const fn ruling(verdict: Verdict, reason: Reason) -> Decision {
+pub(super) const fn ruling(verdict: Verdict, reason: Reason) -> Decision {
     Decision {
         verdict,
         reason,
@@ -220,6 +224,34 @@ impl<'c> Case<'c> {
             (None, Unsupported::Refuse) => self.unsupported(),
             (None, Unsupported::Bridge) => self.target(declared, false).map_or_else(|| self.unsupported(), bridged),
         }
+    }
+
+    /// Compares the version with the one that the device was notified of (Client-1 to Client-3). A rule
+    /// with a verdict of its own has the last word.
+    fn as_notified(&self, decision: Decision) -> Decision {
+        let (Some(notified), Some(declared)) = (self.facts.notified, self.message.declared.known()) else { return decision };
+        let requirement = match declared.partial_cmp(&notified) {
+            Some(Ordering::Equal) => Requirement::Client1,
+            Some(Ordering::Less) => Requirement::Client2,
+            Some(Ordering::Greater) => Requirement::Client3,
+            None => return decision,
+        };
+        let higher = self.site.notification.as_ref().map(|notification| notification.higher).unwrap_or_default();
+        let reason = Reason::HigherThanNotified;
+        let decision = match higher {
+            _ if requirement != Requirement::Client3 || decision.verdict == Verdict::Refuse => decision,
+            _ if self.then.verdict.is_some() => decision,
+            Higher::Log => decision,
+            Higher::Bridge => self.bridge_to(notified, reason),
+            Higher::Refuse => self.refuse(reason, Status::PROTOCOL_VERSION_NOT_SUPPORTED),
+        };
+        let mut supported = decision.supported.clone();
+        if decision.verdict == Verdict::Refuse && decision.reason == reason {
+            supported.retain(|version| *version != notified);
+            supported.insert(0, notified);
+            return Decision { requirement: Some(requirement), recommended: Some(notified), supported, ..decision };
+        }
+        Decision { requirement: Some(requirement), ..decision }
     }
 
     fn unsupported(&self) -> Decision {

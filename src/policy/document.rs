@@ -11,9 +11,8 @@ use toml::{
 use super::diagnostic::{Code, Diagnostic, Source};
 
 /// `(table, key, what it belongs to)`: keys of later releases.
-const NOT_YET: [(&str, &str, &str); 4] = [
+const NOT_YET: [(&str, &str, &str); 3] = [
     ("proxy.toml", "admin", "the admin listener is"),
-    ("proxy.toml", "push", "the push listener is"),
     ("[[listener]]", "proxy_protocol", "the PROXY protocol is"),
     ("[[listener]]", "trusted_proxies", "trusted proxies are"),
 ];

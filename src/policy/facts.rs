@@ -4,7 +4,11 @@ use std::borrow::Cow;
 
 use crate::{
     session::Learnt,
-    syncml::{alert::StartedBy, header::Encoding, version::Declared},
+    syncml::{
+        alert::StartedBy,
+        header::Encoding,
+        version::{Declared, Version},
+    },
 };
 
 /// What protects a body from being edited.
@@ -87,6 +91,8 @@ pub struct Facts<'a> {
     pub client_certificate: Option<&'a str>,
     /// What the body holds.
     pub content: Content<'a>,
+    /// The version that the device was notified of, when its session answers a notification.
+    pub notified: Option<Version>,
     /// What was learnt of the site's servers, one for each; none when nothing is learnt there.
     pub learnt: &'a [Learnt],
 }

@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod explain;
 pub mod facts;
 pub mod glob;
+pub mod notice;
 pub mod reason;
 pub mod site;
 

@@ -73,6 +73,20 @@ reasons! {
     SessionPinned = "session-pinned",
     /// How the session began is not known, since the store does not answer, and cannot be decided anew.
     SessionLost = "session-lost",
+    /// The notification was made to say the recommended version.
+    Notified = "notified",
+    /// The notification stays as it is, as the site's policy has it.
+    NotificationKept = "notification-kept",
+    /// The notification goes to a device that is not on the list of those that may be told a version so.
+    NotListed = "not-listed",
+    /// The notification is of a server whose secret is not known.
+    NoSecret = "no-secret",
+    /// The digest of the notification does not verify.
+    DigestMismatch = "digest-mismatch",
+    /// The push message holds no notification that could be read.
+    NoNotification = "no-notification",
+    /// The device uses a higher version than the one that it was notified of.
+    HigherThanNotified = "higher-than-notified",
     /// A known version that no server of the site speaks.
     UnsupportedVersion = "unsupported-version",
     /// A version that protover does not know.

@@ -52,6 +52,8 @@ pub struct Site {
     pub carriers: Carriers,
     /// The file with the passwords that MACs are made with.
     pub secrets: Option<PathBuf>,
+    /// What becomes of notifications, and of the sessions that answer them.
+    pub notification: Option<Notification>,
     /// First match wins.
     pub rules: Vec<Rule>,
 }
@@ -101,6 +103,41 @@ impl Mode {
     }
 }
 
+/// What becomes of notifications, and of the sessions that answer them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Notification {
+    /// Whether they are made to say the recommended version.
+    pub recommend: bool,
+    /// For which devices, by the address of the push; many clients take only what every notification has.
+    pub devices: Vec<Glob>,
+    /// Where they say it.
+    pub carrier: NotificationCarrier,
+    /// What becomes of a device that answers with a version above the one it was notified of.
+    pub higher: Higher,
+}
+
+/// Where a notification says the recommended version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NotificationCarrier {
+    /// In its version field: 12 for DM 1.2.
+    #[default]
+    VersionField,
+    /// In front of the vendor's body.
+    VendorBody,
+}
+
+/// What becomes of a device that answers a notification with a higher version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Higher {
+    /// It is only taken down.
+    #[default]
+    Log,
+    /// Its messages are rewritten to the version that it was notified of.
+    Bridge,
+    /// It is refused.
+    Refuse,
+}
+
 /// A DM server behind a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -125,6 +162,22 @@ pub struct Server {
 }
 
 impl Server {
+    /// A push gateway, which speaks HTTP and nothing else.
+    #[must_use]
+    pub fn gateway(name: &Arc<str>, url: http::Uri) -> Self {
+        Self {
+            name: Arc::clone(name),
+            url,
+            speaks: Vec::new(),
+            trial: None,
+            resp_uri: RespUri::Keep,
+            encodings: Vec::new(),
+            ca: None,
+            identity: None,
+            host: HostHeader::Rewrite,
+        }
+    }
+
     /// Whether it is said to take messages of this version in this encoding.
     #[must_use]
     pub fn takes(&self, version: Version, encoding: Encoding) -> bool {
@@ -316,11 +369,13 @@ pub struct Sessions {
     pub idle: Duration,
     /// For what was learnt of a server to be tried again.
     pub learnt: Duration,
+    /// For a notification to wait for the session that answers it.
+    pub notified: Duration,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(30 * 60), learnt: Duration::from_secs(86_400) }
+        Self { idle: Duration::from_secs(30 * 60), learnt: Duration::from_secs(86_400), notified: Duration::from_secs(15 * 60) }
     }
 }
 
@@ -333,6 +388,8 @@ pub struct Listener {
     pub address: core::net::SocketAddr,
     /// TLS, when it is spoken.
     pub tls: Option<ListenerTls>,
+    /// Of a listener for notifications: the push gateway behind it.
+    pub gateway: Option<http::Uri>,
 }
 
 /// The TLS side of a listener.

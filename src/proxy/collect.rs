@@ -83,7 +83,7 @@ fn unknown_packing(carried: Carried) -> Box<Ruled> {
     ruled.into()
 }
 
-fn refused(gone: Gone, carried: Carried) -> Box<Ruled> {
+pub(super) fn refused(gone: Gone, carried: Carried) -> Box<Ruled> {
     let (status, verdict, reason) = match gone {
         Gone::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Verdict::Refuse, Reason::BodyTooLarge),
         Gone::TooSlow => (StatusCode::REQUEST_TIMEOUT, Verdict::Fail, Reason::ClientTooSlow),

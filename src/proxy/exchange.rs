@@ -42,6 +42,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// Whether notifications come over it, not messages.
+    pub push: bool,
     /// The certificate that the client showed.
     pub certificate: Option<ClientCertificate>,
     /// Held by all that is not over yet.
@@ -131,6 +133,8 @@ pub struct Exchange {
     pub malformed: Option<Malformed>,
     /// What protects the body.
     pub integrity: Integrity,
+    /// The version that the device was notified of, when its session answers a notification.
+    pub notified: Option<Version>,
 }
 
 /// What was read in a message.
@@ -202,6 +206,7 @@ impl Exchange {
             user_agent: self.collected.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()),
             client_certificate: self.collected.carried.connection.certificate.as_ref().map(|certificate| &*certificate.subject),
             content,
+            notified: self.notified,
             learnt: &[],
         }
     }

@@ -310,11 +310,11 @@ pub(super) fn name_versions(headers: &mut http::HeaderMap, forms: &Forms) {
     }
 }
 
-fn too_slow(carried: Carried) -> Ruled {
+pub(super) fn too_slow(carried: Carried) -> Ruled {
     Ruled::http(StatusCode::GATEWAY_TIMEOUT, Verdict::Fail, Reason::UpstreamTooSlow, "", carried)
 }
 
-fn failed(failure: Failure, carried: Carried) -> Ruled {
+pub(super) fn failed(failure: Failure, carried: Carried) -> Ruled {
     let (status, verdict, reason) = match failure {
         Failure::Unreachable => (StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamUnreachable),
         Failure::Broke => (StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamBroke),

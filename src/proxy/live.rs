@@ -4,7 +4,7 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    policy::site::{Limits, Policies, Settings, Site},
+    policy::site::{Limits, Policies, Server, Settings, Site},
     secrets::Secrets,
     syncml::version::VersionTable,
     upstream::Upstream,
@@ -15,6 +15,8 @@ use crate::{
 pub struct Live {
     policies: Policies,
     sites: Vec<Arc<LiveSite>>,
+    /// The push gateways, by the names of their listeners.
+    gateways: Vec<Upstream>,
 }
 
 /// A site and the connections to its servers.
@@ -34,8 +36,9 @@ impl Live {
     /// # Errors
     /// When a PEM file of a server, or a file with secrets, cannot be used.
     pub fn new(policies: Policies, before: Option<&Self>) -> io::Result<Self> {
-        let known: Vec<&Upstream> = before.iter().flat_map(|live| &live.sites).flat_map(|site| &site.upstreams).collect();
-        let upstream = |server| match known.iter().find(|upstream| upstream.server() == server) {
+        let before_sites = before.iter().flat_map(|live| &live.sites).flat_map(|site| &site.upstreams);
+        let known: Vec<&Upstream> = before_sites.chain(before.iter().flat_map(|live| &live.gateways)).collect();
+        let upstream = |server: &Arc<Server>| match known.iter().find(|upstream| upstream.server() == server) {
             Some(upstream) => Ok((*upstream).clone()),
             None => Upstream::new(server),
         };
@@ -45,7 +48,12 @@ impl Live {
             Ok(Arc::new(LiveSite { site: Arc::clone(site), upstreams, secrets }))
         });
         let sites = sites.collect::<io::Result<_>>()?;
-        Ok(Self { policies, sites })
+        let gateways = policies.settings.listeners.iter().filter_map(|listener| {
+            let url = listener.gateway.clone()?;
+            Some(upstream(&Arc::new(Server::gateway(&listener.name, url))))
+        });
+        let gateways = gateways.collect::<io::Result<_>>()?;
+        Ok(Self { policies, sites, gateways })
     }
 
     /// Whether the sites are the same, to the letter.
@@ -60,6 +68,21 @@ impl Live {
     pub fn site(&self, host: &str, path: &str) -> Option<&Arc<LiveSite>> {
         let site = self.policies.site(host, path)?;
         self.sites.iter().find(|live| Arc::ptr_eq(&live.site, site))
+    }
+
+    /// The push gateway behind a listener.
+    #[must_use]
+    pub fn gateway(&self, listener: &str) -> Option<&Upstream> {
+        self.gateways.iter().find(|gateway| *gateway.server().name == *listener)
+    }
+
+    /// The site whose server has an identifier, as devices know it.
+    #[must_use]
+    pub fn site_of_server(&self, id: &str) -> Option<&Arc<LiveSite>> {
+        let is = |live: &&Arc<LiveSite>| {
+            live.secrets.as_ref().and_then(|secrets| secrets.server.as_ref()).is_some_and(|server| server.id == id)
+        };
+        self.sites.iter().find(is)
     }
 
     /// What clients and servers may take up.

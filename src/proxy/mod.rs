@@ -24,6 +24,7 @@ pub(crate) mod decode;
 mod earlier;
 mod forward;
 mod gather;
+mod push;
 mod record;
 mod refuse;
 pub(crate) mod remembered;
@@ -58,8 +59,11 @@ pub struct Shared {
 }
 
 /// Every layer, outermost first.
-pub type Stack =
-    Record<admit::Admit<route::Route<collect::Collect<decode::Decode<decide::Decide<session::Session<carry::Carry>>>>>>>;
+pub type Stack = Record<
+    admit::Admit<
+        push::Notifications<route::Route<collect::Collect<decode::Decode<decide::Decide<session::Session<carry::Carry>>>>>>,
+    >,
+>;
 
 /// The stack for one connection.
 #[must_use]
@@ -79,6 +83,8 @@ pub fn stack(shared: &Arc<Shared>, connection: Arc<Connection>, pulse: Arc<Pulse
     let stack = collect::Collect(stack);
     // Host and path to a site; without one the request goes nowhere.
     let stack = route::Route(stack);
+    // Notifications go to the push gateway, and have a way of their own.
+    let stack = push::Notifications(stack);
     // What is not admitted costs nothing: ambiguous framing, a drain, a log that cannot be written.
     let stack = admit::Admit { inner: stack, shared: Arc::clone(shared) };
     // Outermost, so that every request has a line, whatever happens below.

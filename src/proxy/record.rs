@@ -39,7 +39,8 @@ where
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let connection = Arc::clone(&self.connection);
-        let open = self.shared.log.open(Arc::clone(&connection.listener), connection.peer, Kind::Message);
+        let kind = if connection.push { Kind::Notification } else { Kind::Message };
+        let open = self.shared.log.open(Arc::clone(&connection.listener), connection.peer, kind);
         let id: Box<str> = open.id().into();
         let log = self.shared.log.clone();
         let store = Arc::clone(&self.shared.store);

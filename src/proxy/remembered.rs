@@ -12,7 +12,7 @@ use crate::{
         reason::Verdict,
         site::{Sessions, Site},
     },
-    session::{Kept, Learnt, Nonces, Pin, key},
+    session::{Kept, Learnt, Nonces, Notified, Pin, key},
     store::Store,
     syncml::version::Version,
 };
@@ -87,6 +87,24 @@ impl Remembered {
             all.push(known.unwrap_or(Learnt::nothing(now)));
         }
         self.learnt = all;
+    }
+
+    /// Keeps the version that a device was notified of.
+    pub(super) async fn keep_notified(&mut self, site: &str, session: &str, version: Version, to: &str) {
+        let key = Notified::key(site, session);
+        let before = self.get(&key, None).await.and_then(|value| Notified::read(&value));
+        self.put(&key, Notified::new(version, to, before.as_ref()).write(), self.keep.notified).await;
+    }
+
+    /// Takes what waits for a session: it is answered now.
+    pub(super) async fn take_notified(&mut self, site: &str, session: &str) -> Option<Notified> {
+        let key = Notified::key(site, session);
+        let notified = self.get(&key, None).await.and_then(|value| Notified::read(&value))?;
+        // One that may be for several devices stays, so that each of them is told from those it is clear of.
+        if notified.version().is_some() {
+            self.degraded |= self.store.remove(&key).await.is_err();
+        }
+        Some(notified)
     }
 
     /// Asks for the nonces of a device.

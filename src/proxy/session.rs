@@ -27,7 +27,7 @@ use crate::{
         reason::{Reason, Verdict},
         site::Mode,
     },
-    syncml::header::Field,
+    syncml::{alert::StartedBy, header::Field},
 };
 
 /// Remembers sessions.
@@ -81,6 +81,7 @@ impl<S> Session<S> {
             || site.tries()
             || site.rules_may_change()
             || collected.site.secrets.is_some()
+            || (site.notification.is_some() && known.first)
             || kept_uri
             || self.shared.earlier.differs(&collected.site, host, path, keep.idle);
         needed.then(|| {
@@ -107,6 +108,9 @@ async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> 
     let Judged { mut exchange, mut decision, .. } = judged;
     let later = is_later(exchange.message.as_ref());
     Seals::check(&mut exchange, &mut remembered).await;
+    if !later {
+        answers_a_notification(&mut exchange, &mut remembered).await;
+    }
     let pin = if later { remembered.recall_pin().await } else { None };
     if let Some(pin) = pin {
         let (host, path) = addressed(&exchange);
@@ -152,6 +156,27 @@ async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> 
     exchange.collected.carried.decided(&decision);
     exchange.collected.carried.open.store = Some(remembered.name());
     Ok(Judged { exchange, decision, remembered: Some(remembered) })
+}
+
+/// Finds out whether the session answers a notification: the device says so (Alert 1200), or says nothing
+/// and has its session id.
+async fn answers_a_notification(exchange: &mut Exchange, remembered: &mut Remembered) {
+    let site = exchange.collected.site.site.clone();
+    let Some(known) = exchange.message.as_ref().filter(|known| known.started_by != Some(StartedBy::Client)) else { return };
+    if site.notification.is_none() {
+        return;
+    }
+    let session = known.index.text(exchange.plain(), known.index.session_id).into_owned();
+    let Some(notified) = remembered.take_notified(&site.name, &session).await else { return };
+    exchange.notified = notified.version();
+    let record = &mut exchange.collected.carried.open;
+    record.started_by = Some(StartedBy::Server);
+    if notified.version().is_none() {
+        record.detail = Some("several devices were notified with this session id".into());
+    }
+    if let Some(known) = &mut exchange.message {
+        known.started_by = Some(StartedBy::Server);
+    }
 }
 
 /// Decides by the policy, and by what was learnt of servers.

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Context, Phase,
-    listener::Acceptor,
+    listener::{Acceptor, Listening},
     pulse::{Expired, Noticed, Pulse},
     tls::ClientCertificate,
 };
@@ -35,14 +35,14 @@ const STREAMS: u32 = 100;
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    listener: Arc<str>,
+    on: &Listening,
     acceptor: Option<Arc<Acceptor>>,
     context: &Context,
     alive: mpsc::Sender<()>,
 ) {
     let _ = stream.set_nodelay(true);
     let tls = acceptor.is_some();
-    let mut connection = Connection { listener, peer, tls, certificate: None, alive };
+    let mut connection = Connection { listener: on.name.clone(), peer, tls, push: on.push, certificate: None, alive };
     let limits = *context.shared.live.load().limits();
     let Some(acceptor) = acceptor else {
         return http(stream, false, connection.into(), context, &limits).await;

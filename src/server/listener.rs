@@ -28,6 +28,8 @@ const BACKLOG: i32 = 4096;
 pub(super) struct Listening {
     pub(super) name: Arc<str>,
     pub(super) address: SocketAddr,
+    /// Whether notifications come here.
+    pub(super) push: bool,
     acceptor: ArcSwapOption<Acceptor>,
 }
 
@@ -50,7 +52,7 @@ impl Listening {
         let socket = listen(listener.address).map_err(named)?;
         let address = socket.local_addr()?;
         let acceptor = ArcSwapOption::from(acceptor);
-        Ok((Self { name: listener.name.clone(), address, acceptor }, socket))
+        Ok((Self { name: listener.name.clone(), address, push: listener.gateway.is_some(), acceptor }, socket))
     }
 
     /// TLS as the listener of this name has it now.
@@ -108,7 +110,7 @@ pub(super) async fn accept(on: Arc<Listening>, socket: TcpListener, context: Arc
         let (on, context, alive) = (Arc::clone(&on), Arc::clone(&context), alive.clone());
         let acceptor = on.acceptor.load_full();
         tokio::spawn(async move {
-            connection::serve(stream, peer, on.name.clone(), acceptor, &context, alive).await;
+            connection::serve(stream, peer, &on, acceptor, &context, alive).await;
             drop(permit);
         });
     }

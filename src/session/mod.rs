@@ -9,11 +9,13 @@
 mod attempts;
 mod learnt;
 mod nonces;
+mod notified;
 mod pin;
 
 pub use attempts::Attempts;
 pub use learnt::Learnt;
 pub use nonces::Nonces;
+pub use notified::Notified;
 pub use pin::{Kept, Pin, key};
 
 /// The form of the values that this release writes, and the latest that it reads.

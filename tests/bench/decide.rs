@@ -47,6 +47,7 @@ fn benches(criterion: &mut Criterion) {
         user_agent: Some("MSFT OMA DM Client/1.2.0.1"),
         client_certificate: None,
         content: Content::Message(message),
+        notified: None,
         learnt: &[],
     };
     for rules in [0, 100] {

@@ -20,6 +20,7 @@ mod matrix;
 mod notify;
 mod policies;
 mod purity;
+mod push;
 mod redis;
 mod resp_uri;
 mod rig;

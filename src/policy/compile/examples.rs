@@ -21,7 +21,7 @@ fn with(name: &str, text: &str) -> Compiled {
 fn example(line: &str) -> Option<&str> {
     let code = line.strip_prefix("# ")?;
     let is_key = |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    let is_example = code.starts_with("[[") || code.split_once(" = ").is_some_and(|(key, _)| is_key(key));
+    let is_example = code.starts_with('[') || code.split_once(" = ").is_some_and(|(key, _)| is_key(key));
     is_example.then_some(code)
 }
 
@@ -37,9 +37,9 @@ fn variants(text: &str) -> Vec<String> {
         };
         // A table, and keys that stand together with nothing in front but a sentence, belong together.
         let after_sentence = at > 0 && lines[at - 1].starts_with("# ") && example(lines[at - 1]).is_none();
-        let alone = !(code.starts_with("[[") || after_sentence);
+        let alone = !(code.starts_with('[') || after_sentence);
         let mut end = at + 1;
-        while !alone && end < lines.len() && example(lines[end]).is_some_and(|next| !next.starts_with("[[")) {
+        while !alone && end < lines.len() && example(lines[end]).is_some_and(|next| !next.starts_with('[')) {
             end += 1;
         }
         let variant: Vec<&str> = lines
@@ -95,6 +95,7 @@ fn every_key_has_an_example() {
         "[unsupported]\n",
         "[malformed]\n",
         "[hint]\n",
+        "[notification]\n",
         "[[rule]]\n",
         "[[rule]]\n[rule.when]\n",
         "[[rule]]\n[rule.then]\n",

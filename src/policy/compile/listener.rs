@@ -32,16 +32,21 @@ pub(super) fn read(tables: Vec<Table<'_>>) -> Vec<Listener> {
                 None => addresses.push((address, value.span())),
             }
         }
-        if let Some(kind) = table.get("kind") {
-            match kind.as_str() {
-                Some("push") => kind.not_yet("kind = \"push\"", "the push listener is"),
-                _ => drop(kind.choice(&[("dm", ())])),
-            }
-        }
+        let push = table.get("kind").and_then(|kind| kind.choice(&[("dm", false), ("push", true)])).unwrap_or_default();
+        let gateway = if push {
+            table.require("gateway", "the push gateway behind it, such as gateway = \"http://127.0.0.1:9020\"")
+        } else {
+            table.get("gateway").filter(|value| {
+                let help = "add kind = \"push\", or leave it out";
+                value.report(Code::NoEffect, "`gateway` is not used", "devices are not pushed to here", help);
+                false
+            })
+        };
+        let gateway = gateway.as_ref().and_then(value::url);
         let tls = table.table("tls", "tls").and_then(tls);
         table.finish();
         if let (Some(name), Some(address)) = read {
-            listeners.push(Listener { name: name.into(), address, tls });
+            listeners.push(Listener { name: name.into(), address, tls, gateway });
         }
     }
     listeners

@@ -54,7 +54,8 @@ fn limits(table: Table<'_>) -> Limits {
 
 fn sessions(table: Table<'_>) -> Sessions {
     let mut sessions = Sessions::default();
-    for (key, duration) in [("idle", &mut sessions.idle), ("learnt", &mut sessions.learnt)] {
+    for (key, duration) in [("idle", &mut sessions.idle), ("learnt", &mut sessions.learnt), ("notified", &mut sessions.notified)]
+    {
         if let Some(written) = table.get(key).as_ref().and_then(value::duration) {
             *duration = written;
         }

@@ -9,7 +9,8 @@ use crate::{
     policy::{
         diagnostic::{Code, Diagnostic, Source},
         document::{File, Table, Value},
-        site::{Carriers, Mode, OnMalformed, Rule, Server, Site, Unsupported},
+        glob::Glob,
+        site::{Carriers, Higher, Mode, Notification, NotificationCarrier, OnMalformed, Rule, Server, Site, Unsupported},
     },
     syncml::version::{Family, Version, VersionTable},
 };
@@ -59,6 +60,7 @@ pub(super) fn read(root: Table<'_>, versions: &VersionTable) -> Option<Read> {
     let malformed = [("refuse", OnMalformed::Refuse), ("pass", OnMalformed::Pass)];
     let malformed = then(root.table("malformed", "[malformed]"), &malformed);
     let carriers = root.table("hint", "[hint]").map_or(HEADER_ONLY, carriers);
+    let notification = root.table("notification", "[notification]").map(notification);
     let (rules, rule_places): (Vec<Rule>, Vec<_>) =
         rule::read(root.tables("rule", "[[rule]]"), &servers, versions).into_iter().unzip();
     root.finish();
@@ -82,6 +84,7 @@ pub(super) fn read(root: Table<'_>, versions: &VersionTable) -> Option<Read> {
         malformed,
         carriers,
         secrets,
+        notification,
         rules,
     };
     Some(Read { source, site, name: name_place, hosts: host_places, servers: server_places, rules: rule_places, recommend })
@@ -150,6 +153,19 @@ fn then<T: Copy + Default>(table: Option<Table<'_>>, choices: &[(&str, T)]) -> T
     let chosen = table.require("then", &help).and_then(|value| value.choice(choices));
     table.finish();
     chosen.unwrap_or_default()
+}
+
+fn notification(table: Table<'_>) -> Notification {
+    let versions = [("keep", false), ("recommended", true)];
+    let recommend = table.get("version").and_then(|value| value.choice(&versions)).unwrap_or_default();
+    let devices = table.get("devices").map(|value| value.list()).unwrap_or_default();
+    let devices = devices.iter().filter_map(Value::text).map(Glob::new).collect();
+    let carriers = [("version-field", NotificationCarrier::VersionField), ("vendor-body", NotificationCarrier::VendorBody)];
+    let carrier = table.get("carrier").and_then(|value| value.choice(&carriers)).unwrap_or_default();
+    let choices = [("log", Higher::Log), ("bridge", Higher::Bridge), ("refuse", Higher::Refuse)];
+    let higher = table.get("higher").and_then(|value| value.choice(&choices)).unwrap_or_default();
+    table.finish();
+    Notification { recommend, devices, carrier, higher }
 }
 
 const HEADER_ONLY: Carriers = Carriers { http_header: true, status_item: false, header_meta: false };

@@ -63,8 +63,14 @@ async fn a_handler_that_panics_is_a_500_with_one_line_and_the_connection_goes_on
     for later in [false, true] {
         let (mut client, server) = tokio::io::duplex(64 * 1024);
         let (alive, _over) = tokio::sync::mpsc::channel(1);
-        let connection =
-            Connection { listener: "d".into(), peer: ([127, 0, 0, 1], 1).into(), tls: false, certificate: None, alive };
+        let connection = Connection {
+            listener: "d".into(),
+            peer: ([127, 0, 0, 1], 1).into(),
+            tls: false,
+            push: false,
+            certificate: None,
+            alive,
+        };
         let pulse = Arc::new(Pulse::new(true));
         let stack = Record {
             inner: Panics { later },
