@@ -10,6 +10,7 @@
 
 mod cli;
 mod corpus;
+mod device;
 mod discover;
 mod fates;
 mod http;
