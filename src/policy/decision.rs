@@ -100,11 +100,15 @@ impl Decision {
         Self { server, ..self }
     }
 
-    /// The same decision, with the version that the server took in the end.
+    /// The same decision, with the version that the server is asked with next; `refused` are those that it
+    /// has not taken.
     #[must_use]
-    pub fn stepped_down(self, declared: Version, used: Version) -> Self {
+    pub fn stepped_down(self, declared: Version, used: Version, refused: &[Version]) -> Self {
         let verdict = if used == declared { Verdict::Pass } else { Verdict::Bridge };
-        Self { verdict, reason: Reason::SteppedDown, used: Some(used), ..self }
+        let mut supported = self.supported.clone();
+        supported.retain(|version| !refused.contains(version));
+        let recommended = self.recommended.filter(|version| !refused.contains(version)).or(supported.first().copied());
+        Self { verdict, reason: Reason::SteppedDown, used: Some(used), recommended, supported, ..self }
     }
 
     /// The refusal that is left when the server took the message in no version; `supported` is what it

@@ -62,6 +62,8 @@ pub(super) struct Return {
 pub(super) struct Needs {
     /// The answer's message.
     pub(super) message: bool,
+    /// The answer whatever it says it is: it decides whether the server is asked again.
+    pub(super) any: bool,
     /// The request's head: the answer may have to be edited, or written anew.
     pub(super) head: bool,
 }
@@ -69,12 +71,12 @@ pub(super) struct Needs {
 /// What will be needed for the answer to a message.
 pub(super) fn needs(exchange: &Exchange, decision: &Decision, site: &LiveSite, remembers: bool) -> Needs {
     let Some(known) = exchange.message.as_ref().filter(|_| site.site.mode == Mode::Enforce) else {
-        return Needs { message: false, head: false };
+        return Needs { message: false, any: false, head: false };
     };
     let head = decision.verdict() == Verdict::Bridge || body_hints_wanted(decision, site, known);
     let server = site.site.servers.get(decision.server());
     let resp_uri = server.is_some_and(|server| server.resp_uri == RespUri::Rewrite);
-    Needs { message: head || remembers || resp_uri, head }
+    Needs { message: head || remembers || resp_uri, any: decision.trial(), head }
 }
 
 /// Whether a hint may go into the body. A client tells MaxMsgSize at the beginning of a session, so
@@ -107,8 +109,8 @@ pub(super) struct Arrived {
 
 #[derive(Debug)]
 enum Content {
-    /// It was read; with what is in it, when that is a message.
-    Read { raw: Bytes, message: Option<Box<(Bytes, HeaderIndex)>> },
+    /// It was read; with what is in it, when that is a message. `opaque`: what is in it cannot be known.
+    Read { raw: Bytes, message: Option<Box<(Bytes, HeaderIndex)>>, opaque: bool },
     /// Nobody has to know what is in it.
     Through(Incoming),
 }
@@ -124,15 +126,22 @@ impl Arrived {
         let (head, incoming) = response.into_parts();
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_syncml = content_type.and_then(MediaType::parse).is_some_and(|media_type| media_type.kind.encoding().is_some());
-        if !needs.message || !is_syncml {
+        if !(needs.any || (needs.message && is_syncml)) {
             return Ok(Self { head, content: Content::Through(incoming) });
         }
         let raw = gather(incoming, limit, deadline).await?;
-        let message = Packing::of(&head.headers).and_then(|packing| packing.unpack(&raw, limit).ok()).and_then(|plain| {
+        let plain = Packing::of(&head.headers).and_then(|packing| packing.unpack(&raw, limit).ok());
+        let opaque = plain.is_none();
+        let message = plain.and_then(|plain| {
             let index = syncml::scan(sniff(&plain), &plain).ok()?;
             Some(Box::new((plain, index)))
         });
-        Ok(Self { head, content: Content::Read { raw, message } })
+        Ok(Self { head, content: Content::Read { raw, message, opaque } })
+    }
+
+    /// Whether nobody can know what is in it.
+    pub(super) const fn is_opaque(&self) -> bool {
+        matches!(self.content, Content::Read { opaque: true, .. })
     }
 
     /// The message, when it was read and is one.
@@ -187,7 +196,7 @@ pub(super) async fn annotate(
             let stall = carried.live.limits().upstream_timeout;
             return Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried);
         }
-        Content::Read { raw, message } => (raw, message),
+        Content::Read { raw, message, .. } => (raw, message),
     };
     let bridges = returns.decision.verdict() == Verdict::Bridge;
     let Some((answer, index)) = message.map(|message| *message) else {
@@ -283,10 +292,14 @@ async fn new_resp_uri(returns: &Return, request: &[u8], answer: &Read, changed: 
         server: decision.server(),
         sent: &returns.uri,
     };
-    let Some(rewritten) = resp_uri::rewrite(&given, &way) else { return };
-    // The device goes round protover for the rest of the session; the record says why.
+    // The device goes round protover for the rest of the session then; the record says why.
     let left =
         |carried: &mut Carried, why: &str| carried.open.detail = Some(format!("RespURI leads past protover: {why}").into());
+    let rewritten = match resp_uri::rewrite(&given, &way) {
+        Ok(Some(rewritten)) => rewritten,
+        Ok(None) => return,
+        Err(past) => return left(carried, past.reason()),
+    };
     if answer.protected {
         return left(carried, Reason::IntegrityProtected.code());
     }
@@ -437,7 +450,7 @@ fn tell_server(
     if let Some(seals) = &known.seals {
         seals.seal_in_the_clients_stead(headers, &message, next_nonce(&answer.plain, &answer.index).as_deref());
     }
-    carried.open.attempts = Some(2);
+    carried.open.attempts = carried.open.attempts.map(|attempts| attempts + 1);
     let limit = carried.live.limits().upstream_timeout;
     let connection = carried.connection.clone();
     tokio::spawn(async move {

@@ -38,7 +38,7 @@ where
     }
 }
 
-async fn collect(Routed { request, mut carried, site, given }: Routed) -> Result<Collected, Box<Ruled>> {
+async fn collect(Routed { request, mut carried, site, given, past }: Routed) -> Result<Collected, Box<Ruled>> {
     let (parts, incoming) = request.into_parts();
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = content_type.and_then(MediaType::parse).map_or(Kind::Other, |media_type| media_type.kind);
@@ -73,7 +73,7 @@ async fn collect(Routed { request, mut carried, site, given }: Routed) -> Result
             Body::Through(incoming)
         }
     };
-    Ok(Collected { parts, body, carried, site, given })
+    Ok(Collected { parts, body, carried, site, given, past })
 }
 
 fn unknown_packing(carried: Carried) -> Box<Ruled> {

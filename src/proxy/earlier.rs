@@ -37,6 +37,10 @@ impl Earlier {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    fn since(&self, idle: Duration) -> u64 {
+        self.now().saturating_sub(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// Keeps a policy that was replaced just now. Of very many the oldest are let go.
     pub fn push(&self, live: Arc<Live>) {
         const MOST: usize = 16;
@@ -56,12 +60,14 @@ impl Earlier {
         if list.is_empty() {
             return false;
         }
-        let since = self.now().saturating_sub(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
-        let alive = |past: &&Arc<Past>| past.used.load(Ordering::Relaxed) >= since;
+        let since = self.since(idle);
         // What is older than a living one has to stay as well: the oldest stands for all before it.
-        let keep = list.iter().rposition(|past| alive(&past)).map_or(0, |last| last + 1);
+        let living = |list: &[Arc<Past>]| {
+            list.iter().rposition(|past| past.used.load(Ordering::Relaxed) >= since).map_or(0, |last| last + 1)
+        };
+        let keep = living(&list);
         if keep < list.len() {
-            self.list.rcu(|list| list.iter().take(keep).cloned().collect::<Vec<_>>());
+            self.list.rcu(|list| list.iter().take(living(list)).cloned().collect::<Vec<_>>());
         }
         list.iter().take(keep).any(|past| past.live.site(host, path).is_none_or(|before| before.site.digest != site.site.digest))
     }
@@ -72,13 +78,20 @@ impl Earlier {
     }
 
     /// The oldest that is still there: that of a session of which nothing is kept, since all that began
-    /// after the first replacement are.
+    /// after the first replacement are. It is kept from then on, so this is no use that makes it stay.
     pub fn oldest(&self, host: &str, path: &str) -> Option<(Arc<Live>, Arc<LiveSite>)> {
         let list = self.list.load();
         let oldest = list.last()?;
         let site = oldest.live.site(host, path).cloned()?;
-        oldest.used.store(self.now(), Ordering::Relaxed);
         Some((Arc::clone(&oldest.live), site))
+    }
+
+    /// The latest that has a site for a host and path, and was used within `idle`.
+    pub fn latest(&self, host: &str, path: &str, idle: Duration) -> Option<(Arc<Live>, Arc<LiveSite>)> {
+        let list = self.list.load();
+        let since = self.since(idle);
+        let mut living = list.iter().filter(|past| past.used.load(Ordering::Relaxed) >= since);
+        living.find_map(|past| Some((Arc::clone(&past.live), past.live.site(host, path).cloned()?)))
     }
 
     fn find(&self, site: impl Fn(&Past) -> Option<Arc<LiveSite>>) -> Option<(Arc<Live>, Arc<LiveSite>)> {

@@ -87,6 +87,8 @@ pub struct Routed {
     pub site: Arc<LiveSite>,
     /// The server's address that it was given in a RespURI.
     pub given: Option<Given>,
+    /// Whether the site is one of a policy that was replaced, and there is none for it now.
+    pub past: bool,
 }
 
 /// A request whose body is here, or will be passed through.
@@ -102,6 +104,8 @@ pub struct Collected {
     pub site: Arc<LiveSite>,
     /// The server's address that it was given in a RespURI.
     pub given: Option<Given>,
+    /// Whether the site is one of a policy that was replaced, and there is none for it now.
+    pub past: bool,
 }
 
 /// A request's body.
@@ -176,6 +180,7 @@ impl Exchange {
 
     /// Goes on under another policy.
     pub fn under(&mut self, (live, site): (Arc<Live>, Arc<LiveSite>)) {
+        self.collected.carried.open.site = Some(site.site.name.clone());
         self.collected.carried.open.policy = Some(site.site.digest.clone());
         self.collected.carried.open.mode = Some(site.site.mode);
         self.collected.given = self.collected.parts.uri.path_and_query().and_then(|target| resp_uri::find(&site.site, target));

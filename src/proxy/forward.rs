@@ -161,17 +161,19 @@ impl Conversation<'_> {
             };
             exchange.collected.carried.open.upstream = Some(began.elapsed());
             let Some(trial) = &mut trial else { break arrived };
-            let Told::Refused(named) = trial.hear(&arrived) else { break arrived };
+            let learnt = remembered.as_ref().and_then(|remembered| remembered.learnt().get(decision.server()));
+            let Told::Refused(named) = trial.hear(&arrived, learnt) else { break arrived };
             match self.next(&exchange, &decision, trial, &named, remembered.as_ref()) {
-                Some((next, body)) => (decision, translated) = (next, body),
+                Some((next, body)) => {
+                    // Whatever becomes of it: this is what the server is asked with now.
+                    exchange.collected.carried.decided(&next);
+                    exchange.collected.carried.open.detail = Some(trial.detail().into());
+                    (decision, translated) = (next, body);
+                }
                 None => return self.exhausted(exchange, decision, trial, remembered).await,
             }
         };
         let carried = &mut exchange.collected.carried;
-        if let Some(trial) = trial.as_ref().filter(|trial| trial.stepped()) {
-            carried.decided(&decision);
-            carried.open.detail = Some(trial.detail().into());
-        }
         if let Some(translated) = translated {
             carried.edited(translated.names);
         }
@@ -237,7 +239,7 @@ impl Conversation<'_> {
         let learnt = remembered.and_then(|remembered| remembered.learnt().get(decision.server()));
         while let Some(version) = trial.next(named, versions, learnt) {
             let declared = exchange.message.as_ref()?.declared.known()?;
-            let decision = decision.clone().stepped_down(declared, version);
+            let decision = decision.clone().stepped_down(declared, version, &trial.refused(true));
             if let Ok(translated) = translate(exchange, &decision, self.own.as_ref()) {
                 return Some((decision, translated));
             }
@@ -258,7 +260,9 @@ impl Conversation<'_> {
         exchange.collected.carried.decided(&decision);
         exchange.collected.carried.open.detail = Some(trial.detail().into());
         if let Some(mut remembered) = remembered {
-            remembered.learn(&self.site.site, decision.server(), None, &trial.refused(false)).await;
+            remembered.learn(&self.site.site, decision.server(), None, &trial.refused(false), false).await;
+            remembered.store_nonces(None).await;
+            remembered.end().await;
             exchange.collected.carried.open.store = Some(remembered.name());
         }
         refuse::refuse(exchange, &decision)
@@ -278,23 +282,30 @@ impl Conversation<'_> {
         let (Some(known), Some(used)) = (&exchange.message, decision.used()) else { return };
         let (site, server) = (&*self.site.site, decision.server());
         if let Some(policy) = site.servers.get(server).and_then(|server| server.trial.as_ref()) {
-            match (told(arrived, policy, used.family()), trial) {
-                (Told::Took, Some(trial)) => remembered.learn(site, server, Some(trial.asked()), &trial.refused(true)).await,
-                (Told::Took, None) if known.first => remembered.learn(site, server, Some(used), &[]).await,
+            match (told(arrived, policy, used.family(), false), trial) {
+                (Told::Took, Some(trial)) => {
+                    let refused = trial.refused(true);
+                    remembered.learn(site, server, Some(trial.asked()), &refused, trial.suspects()).await;
+                }
+                (Told::Took, None) if known.first => remembered.learn(site, server, Some(used), &[], false).await,
                 // What was known is not true any more. What HTTP says may have other causes.
-                (Told::Refused(_), None) if arrived.message().is_some() => remembered.learn(site, server, None, &[used]).await,
+                (Told::Refused(_), None) if arrived.message().is_some() => {
+                    remembered.learn(site, server, None, &[used], false).await;
+                }
                 _ => {}
             }
         }
         let Some((plain, index)) = arrived.message() else { return };
-        let answer = syncml::answer::answer(plain, index, used.family());
-        let over = answer.is_ok_and(|answer| answer.ends())
-            || syncml::answer::aborts(plain, index)
-            || syncml::answer::aborts(exchange.plain(), &known.index);
-        match (over, known.first) {
-            (true, _) => remembered.end().await,
-            (false, true) => remembered.begin(site, known.declared.known(), decision).await,
-            (false, false) => {}
+        let Ok(answer) = syncml::answer::answer(plain, index, used.family()) else { return };
+        // Anybody can write a SessionID into a message: what the server does not accept changes nothing.
+        let accepted = answer.status.is_none_or(|status| status.0 < 400) || answer.challenge;
+        let over =
+            answer.ends() || syncml::answer::aborts(plain, index) || syncml::answer::aborts(exchange.plain(), &known.index);
+        if accepted && over {
+            remembered.end().await;
+        } else if accepted && (known.first || !remembered.is_pinned()) {
+            // Also a session that was met in its middle: from now on it is known how it goes on.
+            remembered.begin(site, known.declared.known(), decision).await;
         }
     }
 }

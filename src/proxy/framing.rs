@@ -36,6 +36,9 @@ pub(super) fn check<B>(request: &Request<B>, ambiguous: bool) -> Result<(), Refu
     }
     length(request.version(), headers)?;
     host(request)?;
+    if climbs(request.uri().path()) {
+        return Err(bad("dot segments in the path"));
+    }
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "method not allowed"));
     }
@@ -45,6 +48,16 @@ pub(super) fn check<B>(request: &Request<B>, ambiguous: bool) -> Result<(), Refu
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a path has `..` or `.` in it, escaped or not. Sites are found by what their paths begin with, and a
+/// server behind would read such a path as another one.
+fn climbs(path: &str) -> bool {
+    let odd = |segment: &&str| segment.starts_with(['.', '%']) && segment.len() <= 6;
+    path.split('/').filter(odd).any(|segment| {
+        let plain = segment.replace("%2E", ".").replace("%2e", ".");
+        plain == "." || plain == ".."
+    })
 }
 
 /// One way to tell where the body ends (RFC 9112, section 6.1 and 6.3).
@@ -132,6 +145,10 @@ mod tests {
             (200, "/", &[host, ("Transfer-Encoding", "chunked")]),
             (200, "/", &[host, ("Expect", "100-Continue")]),
             (200, "http://a:80/x", &[host]),
+            (200, "/a/..b/.c/d..?x=/../y", &[host]),
+            (400, "/a/../b", &[host]),
+            (400, "/a/%2e%2E", &[host]),
+            (400, "/./a", &[host]),
             (400, "http://b/x", &[host]),
             (400, "ftp://a/x", &[host]),
             (400, "/", &[]),

@@ -82,7 +82,7 @@ pub fn stack(shared: &Arc<Shared>, connection: Arc<Connection>, pulse: Arc<Pulse
     // waits for `100 Continue` is refused before it sends anything.
     let stack = collect::Collect(stack);
     // Host and path to a site; without one the request goes nowhere.
-    let stack = route::Route(stack);
+    let stack = route::Route { inner: stack, shared: Arc::clone(shared) };
     // Notifications go to the push gateway, and have a way of their own.
     let stack = push::Notifications(stack);
     // What is not admitted costs nothing: ambiguous framing, a drain, a log that cannot be written.

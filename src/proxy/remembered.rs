@@ -1,7 +1,7 @@
 //! What the store knows of a session and of the servers of its site. No call here fails: a store that is
 //! down means that nothing is known, and the record says so.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use crate::{
         reason::Verdict,
         site::{Sessions, Site},
     },
-    session::{Kept, Learnt, Nonces, Notified, Pin, key},
+    session::{Address, Kept, Learnt, Nonces, Notified, Pin, key},
     store::Store,
     syncml::version::Version,
 };
@@ -28,12 +28,14 @@ pub struct Remembered {
     learnt: Vec<Learnt>,
     /// The nonces of the device's MACs, and where they are; known where the site has secrets.
     nonces: Option<(String, Nonces, Nonces)>,
+    /// Whether it is known how the session began.
+    pinned: bool,
     /// Whether the store did not answer.
     degraded: bool,
 }
 
 /// For how long the nonces of a device are kept: it may not come back for weeks.
-const NONCES: std::time::Duration = std::time::Duration::from_secs(90 * 86_400);
+const NONCES: Duration = Duration::from_secs(90 * 86_400);
 
 /// Seconds since 1970.
 pub(crate) fn seconds() -> u64 {
@@ -44,7 +46,7 @@ impl Remembered {
     /// For a message of a session.
     pub(crate) fn new(store: &Arc<dyn Store>, keep: Sessions, site: &str, device: &str, session: &str) -> Self {
         let pin = key("pin", site, device, session);
-        Self { store: Arc::clone(store), keep, pin, learnt: Vec::new(), nonces: None, degraded: false }
+        Self { store: Arc::clone(store), keep, pin, learnt: Vec::new(), nonces: None, pinned: false, degraded: false }
     }
 
     /// How the record names the store: `degraded` when it did not answer.
@@ -57,18 +59,23 @@ impl Remembered {
         self.degraded
     }
 
+    /// Whether it is known how the session began.
+    pub(super) const fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
     /// What was learnt of the site's servers.
     pub(crate) fn learnt(&self) -> &[Learnt] {
         &self.learnt
     }
 
-    async fn get(&mut self, key: &str, renew: Option<std::time::Duration>) -> Option<Bytes> {
+    async fn get(&mut self, key: &str, renew: Option<Duration>) -> Option<Bytes> {
         let value = self.store.get(key, renew).await;
         self.degraded |= value.is_err();
         value.ok().flatten()
     }
 
-    async fn put(&mut self, key: &str, value: Vec<u8>, ttl: std::time::Duration) {
+    async fn put(&mut self, key: &str, value: Vec<u8>, ttl: Duration) {
         self.degraded |= self.store.put(key, value.into(), ttl).await.is_err();
     }
 
@@ -139,7 +146,9 @@ impl Remembered {
         let key = std::mem::take(&mut self.pin);
         let value = self.get(&key, Some(self.keep.idle)).await;
         self.pin = key;
-        Pin::read(&value?)
+        let pin = Pin::read(&value?);
+        self.pinned = pin.is_some();
+        pin
     }
 
     /// Keeps how the session began.
@@ -168,8 +177,16 @@ impl Remembered {
     }
 
     /// Takes down what a server took and what it refused. Nothing is kept of a server that took nothing:
-    /// it may be ill, and is asked again by the next device.
-    pub(super) async fn learn(&mut self, site: &Site, server: usize, took: Option<Version>, refused: &[Version]) {
+    /// it may be ill, and is asked again by the next device. What is only suspected is kept for an hour.
+    pub(super) async fn learn(
+        &mut self,
+        site: &Site,
+        server: usize,
+        took: Option<Version>,
+        refused: &[Version],
+        suspected: bool,
+    ) {
+        const SUSPICION: Duration = Duration::from_secs(3600);
         let Some(server_policy) = site.servers.get(server).filter(|server| server.trial.is_some()) else { return };
         if self.learnt.is_empty() {
             self.recall_learnt(site).await;
@@ -189,7 +206,8 @@ impl Remembered {
         let key = Learnt::key(&site.name, &server_policy.name, &server_policy.url.to_string());
         if anything {
             let value = learnt.write();
-            self.put(&key, value, self.keep.learnt).await;
+            let keep = if suspected { self.keep.learnt.min(SUSPICION) } else { self.keep.learnt };
+            self.put(&key, value, keep).await;
         } else {
             self.degraded |= self.store.remove(&key).await.is_err();
         }
@@ -198,12 +216,12 @@ impl Remembered {
     /// The path and query that a token of a RespURI stands for.
     pub(super) async fn recall_uri(&mut self, site: &str, token: &str) -> Option<String> {
         let value = self.get(&uri_key(site, token), Some(self.keep.idle)).await?;
-        String::from_utf8(value.into()).ok()
+        Address::read(&value)
     }
 
     /// Keeps what a token of a RespURI stands for. Whether it is kept.
     pub(super) async fn keep_uri(&mut self, site: &str, token: &str, path_and_query: String) -> bool {
-        let kept = self.store.put(&uri_key(site, token), path_and_query.into(), self.keep.idle).await.is_ok();
+        let kept = self.store.put(&uri_key(site, token), Address::write(path_and_query).into(), self.keep.idle).await.is_ok();
         self.degraded |= !kept;
         kept
     }

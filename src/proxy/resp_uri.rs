@@ -2,19 +2,23 @@
 //!
 //! Devices go where it says, so one with the server's own address would lead them past protover. It is
 //! rewritten to the address that the device uses, with the server's name in the path:
-//! `https://dm.example.com/~dm11/session?id=1` is `/session?id=1` below the address of the server `dm11`.
-//! What follows the name is the server's, byte for byte, so no store is needed to find the way back; only
-//! a path that is not below the server's own is kept there under a token, lest devices name paths that the
-//! policy does not open to them. A RespURI that leads back to protover as it is stays as it is.
+//! `https://dm.example.com/~dm11/session?id=1` is `/session?id=1` at the server `dm11`. What follows the name
+//! is the server's, byte for byte, so no store is needed to find the way back. Only a path that the policy
+//! does not open to devices, one that is not below the paths of the server's URL and of the site, is kept in
+//! the store under a token: a device reaches it when the server has named it, and not otherwise. A RespURI
+//! that leads back to protover as it is stays as it is.
 
 use std::borrow::Cow;
 
 use fluent_uri::{Uri as Base, UriRef};
-use http::{Uri, uri::PathAndQuery};
+use http::{
+    Uri,
+    uri::{Authority, PathAndQuery},
+};
 use sha2::{Digest, Sha256};
 
 use super::Live;
-use crate::policy::site::{HostHeader, Server, Site};
+use crate::policy::site::{HostHeader, RespUri, Server, Site};
 
 /// Before the server's name: it is addressed by the URL of the policy.
 const BY_ITS_OWN: &str = "/~";
@@ -37,7 +41,7 @@ pub struct Given {
 /// Where at a server a RespURI leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Behind the server's own path: the rest of path and query.
+    /// Behind the paths of the server's URL and of the site: the rest of path and query.
     Below(Box<str>),
     /// Elsewhere; the store knows path and query under this token.
     Kept(Box<str>),
@@ -48,16 +52,19 @@ pub enum Place {
 /// Finds a server's name in a request's target.
 #[must_use]
 pub(super) fn find(site: &Site, target: &PathAndQuery) -> Option<Given> {
-    let rest = target.as_str().strip_prefix(site.path.trim_end_matches('/'))?.strip_prefix(BY_ITS_OWN)?;
-    let (by_the_devices, rest) = match rest.strip_prefix('~') {
-        Some(rest) => (true, rest),
-        None => (false, rest),
-    };
+    let rest = tilde(target.as_str().strip_prefix(site.path.trim_end_matches('/'))?.strip_prefix('/')?)?;
+    let (by_the_devices, rest) = tilde(rest).map_or((false, rest), |rest| (true, rest));
     let (name, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let server = site.servers.iter().position(|server| segment(server) == name)?;
-    let token = rest.strip_prefix(BY_ITS_OWN).filter(|token| token.len() == TOKEN);
+    let rewrites = |server: &Server| server.resp_uri == RespUri::Rewrite && segment(server) == name;
+    let server = site.servers.iter().position(|server| rewrites(server))?;
+    let token = rest.strip_prefix('/').and_then(tilde).filter(|token| token.len() == TOKEN);
     let place = token.map_or_else(|| Place::Below(rest.into()), |token| Place::Kept(token.into()));
     Some(Given { server, by_the_devices, place })
+}
+
+/// What follows a tilde, which some clients escape.
+fn tilde(text: &str) -> Option<&str> {
+    ["~", "%7E", "%7e"].into_iter().find_map(|tilde| text.strip_prefix(tilde))
 }
 
 /// A server's name in a path.
@@ -113,6 +120,14 @@ impl Address {
     fn is_at(&self, scheme: &str, authority: &str) -> bool {
         self.scheme.eq_ignore_ascii_case(scheme) && same_authority(&self.authority, authority, scheme)
     }
+
+    /// Whether it means the host of a URL. Servers do not know how they are reached: the scheme says
+    /// nothing, and a port only where both have one.
+    fn means(&self, url: &Uri) -> bool {
+        let Ok(ours) = self.authority.parse::<Authority>() else { return false };
+        let ports = ours.port_u16().zip(url.port_u16()).is_none_or(|(ours, theirs)| ours == theirs);
+        ports && url.host().is_some_and(|host| host.eq_ignore_ascii_case(ours.host()))
+    }
 }
 
 /// The same host and port, whether a port that goes without saying is said or not.
@@ -133,39 +148,70 @@ fn resolve(given: &str, scheme: &str, authority: &str, base: &PathAndQuery) -> O
             path_and_query: uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned(),
         })
     };
-    if given.contains("://") && !given.starts_with(['/', '?']) {
-        return absolute(given);
-    }
-    if given.starts_with("//") {
-        return absolute(&format!("{scheme}:{given}"));
+    // A scheme stands before the first slash; one in a query is none.
+    let (head, rest) = given.split_at(given.find(['/', '?']).unwrap_or(given.len()));
+    let address = match (head, rest.starts_with("//")) {
+        ("", true) => Some(absolute(&format!("{scheme}:{given}"))?),
+        (head, true) if head.ends_with(':') => Some(absolute(given)?),
+        _ => None,
+    };
+    if let Some(address) = address {
+        let (path, query) =
+            address.path_and_query.split_at(address.path_and_query.find('?').unwrap_or(address.path_and_query.len()));
+        let path_and_query = without_dots(path, "/")? + query;
+        return Some(Address { path_and_query, ..address });
     }
     let (path, query) = given.split_at(given.find('?').unwrap_or(given.len()));
-    let path = if path.is_empty() {
-        base.path().to_owned()
-    } else {
-        let base = format!("http://base{}", base.path());
-        let path = UriRef::parse(path).ok().filter(|path| path.scheme().is_none())?;
-        let resolved = path.resolve_against(&Base::parse(base.as_str()).ok()?).ok()?;
-        resolved.path().as_str().to_owned()
-    };
+    let path = if path.is_empty() { base.path().to_owned() } else { without_dots(path, base.path())? };
     Some(Address { scheme: scheme.to_owned(), authority: authority.to_owned(), path_and_query: path + query })
 }
 
+/// A path as it is seen from another one, without dot segments.
+fn without_dots(path: &str, base: &str) -> Option<String> {
+    let dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
+    if path.starts_with('/') && !dots {
+        // Nothing to resolve, so it need not be all by the book either.
+        return Some(path.to_owned());
+    }
+    let base = format!("http://base{base}");
+    let path = UriRef::parse(path).ok().filter(|path| path.scheme().is_none())?;
+    let resolved = path.resolve_against(&Base::parse(base.as_str()).ok()?).ok()?;
+    Some(resolved.path().as_str().to_owned())
+}
+
+/// Why a RespURI that leads past protover is left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// It cannot be read.
+    NoAddress,
+    /// It is of a host that is none of the site's servers.
+    Elsewhere,
+}
+
+impl Past {
+    /// In a few words, for the record.
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::NoAddress => "it is no address",
+            Self::Elsewhere => "it is of another host",
+        }
+    }
+}
+
 /// What a device has to be told instead of a RespURI. `None` when it may stay as it is: it leads to
-/// protover and from there to the right place, or to somewhere that is none of protover's business.
-#[must_use]
-pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Option<Rewritten> {
-    let sent_to = way.sent.path_and_query()?;
-    let asked = way.site.servers.get(way.server)?;
-    let scheme = way.sent.scheme_str()?;
+/// protover, and from there to the right place.
+///
+/// # Errors
+/// When it leads past protover, and what it should be is not known.
+pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Result<Option<Rewritten>, Past> {
+    let sent_to = way.sent.path_and_query().ok_or(Past::NoAddress)?;
+    let asked = way.site.servers.get(way.server).ok_or(Past::NoAddress)?;
+    let scheme = way.sent.scheme_str().ok_or(Past::NoAddress)?;
     let keeps = asked.host == HostHeader::Keep && !way.host.is_empty();
-    let own = if keeps { way.host } else { way.sent.authority()?.as_str() };
+    let own = if keeps { way.host } else { way.sent.authority().map_or("", Authority::as_str) };
     // What the server means: itself, by either of its names, or another server of the site.
-    let meant = resolve(given, scheme, own, sent_to)?;
-    let by_url = |server: &Server| {
-        let (scheme, authority) = (server.url.scheme_str(), server.url.authority());
-        scheme.zip(authority).is_some_and(|(scheme, authority)| meant.is_at(scheme, authority.as_str()))
-    };
+    let meant = resolve(given, scheme, own, sent_to).ok_or(Past::NoAddress)?;
+    let by_url = |server: &Server| meant.means(&server.url);
     let server = if by_url(asked) { Some(way.server) } else { way.site.servers.iter().position(|server| by_url(server)) };
     let (server, by_the_devices) = match server {
         Some(server) => (server, false),
@@ -174,34 +220,39 @@ pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Option<Rewritten> {
         {
             (way.server, true)
         }
-        None => return None,
+        None => return Err(Past::Elsewhere),
     };
-    let url = &way.site.servers.get(server)?.url;
-    let prefix = url.path().trim_end_matches('/');
-    let below = meant.path_and_query.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+    let meant_server = way.site.servers.get(server).ok_or(Past::NoAddress)?;
+    let site_path = way.site.path.trim_end_matches('/');
+    let below = |path: &str, prefix: &str| {
+        path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?'])).map(str::to_owned)
+    };
+    // As a device may ask for it; and behind the site's path.
+    let asked_for = below(&meant.path_and_query, meant_server.url.path().trim_end_matches('/'));
+    let open = asked_for.as_ref().and_then(|path| below(path, site_path));
 
     // Where the device would go by itself, and what would become of that.
     let goes = resolve(given, way.scheme, way.host, way.target);
     let comes_back = goes.filter(|goes| goes.is_at(way.scheme, way.host)).is_some_and(|goes| {
         let path = goes.path_and_query.split('?').next().unwrap_or_default();
         let same_site = way.live.site(way.host, path).is_some_and(|live| live.site.name == way.site.name);
-        let same_place = below.is_some_and(|below| below == goes.path_and_query);
+        let same_place = asked_for.as_ref() == Some(&goes.path_and_query);
         server == way.server && same_site && same_place
     });
     if comes_back {
-        return None;
+        return Ok(None);
     }
 
     let mark = if by_the_devices { BY_THE_DEVICES } else { BY_ITS_OWN };
-    let base = format!("{}://{}{}{mark}", way.scheme, way.host, way.site.path.trim_end_matches('/'));
-    let name = segment(way.site.servers.get(server)?);
-    match below.filter(|below| !below.starts_with(BY_ITS_OWN)) {
-        Some(below) => Some(Rewritten { uri: format!("{base}{name}{below}"), keep: None }),
+    let base = format!("{}://{}{site_path}{mark}", way.scheme, way.host);
+    let name = segment(meant_server);
+    Ok(Some(match open.filter(|open| !open.starts_with(BY_ITS_OWN)) {
+        Some(open) => Rewritten { uri: format!("{base}{name}{open}"), keep: None },
         None => {
-            let token = token(&meant.path_and_query);
-            Some(Rewritten { uri: format!("{base}{name}{BY_ITS_OWN}{token}"), keep: Some((token, meant.path_and_query)) })
+            let token = token(&format!("{} {}", meant_server.name, meant.path_and_query));
+            Rewritten { uri: format!("{base}{name}{BY_ITS_OWN}{token}"), keep: Some((token, meant.path_and_query)) }
         }
-    }
+    }))
 }
 
 #[cfg(test)]
@@ -226,7 +277,11 @@ mod tests {
         let target: PathAndQuery = target.parse().expect("a target");
         let sent = site.upstreams[0].uri(&target).expect("an address");
         let way = Way { scheme, host: "dm.example", target: &target, live, site: &site.site, server: 0, sent: &sent };
-        let Some(rewritten) = rewrite(given, &way) else { return "stays".to_owned() };
+        let rewritten = match rewrite(given, &way) {
+            Ok(Some(rewritten)) => rewritten,
+            Ok(None) => return "stays".to_owned(),
+            Err(past) => return past.reason().to_owned(),
+        };
         let uri: Uri = rewritten.uri.parse().expect("an address");
         assert_eq!(uri.authority().expect("absolute"), "dm.example");
         assert_eq!(uri.scheme_str(), Some(scheme));
@@ -251,8 +306,14 @@ mod tests {
         for (scheme, given, expected) in [
             ("http", "http://10.0.0.1:9011/session/1?Sct=a%2Fb&x=1;y|z", "dm11 below /session/1?Sct=a%2Fb&x=1;y|z"),
             ("https", "http://10.0.0.1:9011/", "dm11 below /"),
-            ("https", "http://10.0.0.1:9011?x", "dm11 below ?x"),
+            ("https", "http://10.0.0.1:9011?x", "dm11 below /?x"),
             ("http", "https://B.example:443/x/y", "other below /y"),
+            // Servers do not know how they are reached.
+            ("http", "http://b.example/x/y", "other below /y"),
+            ("http", "https://10.0.0.1:9011/x", "dm11 below /x"),
+            ("http", "http://10.0.0.1:9012/x", "it is of another host"),
+            ("http", "http://10.0.0.1:9011/a/../b/./c?d=../e", "dm11 below /b/c?d=../e"),
+            ("http", "s?u=http://x/y", "stays"),
             ("http", "https://b.example/elsewhere?q", "other kept /elsewhere?q"),
             // The server sees the device's host, and believes that it is reached without TLS.
             ("https", "http://dm.example/session/1", "dm11 by the device's host below /session/1"),
@@ -261,9 +322,9 @@ mod tests {
             ("http", "/session/1?x", "stays"),
             ("http", "?x=1", "stays"),
             ("http", "next/1", "stays"),
-            ("http", "http://elsewhere.example/", "stays"),
-            ("http", "", "stays"),
-            ("http", "mailto:x", "stays"),
+            ("http", "http://elsewhere.example/", "it is of another host"),
+            ("http", "http://10.0.0.1:9011/a b", "it is no address"),
+            ("http", "mailto:x", "it is no address"),
         ] {
             assert_eq!(there_and_back(&plain, scheme, "/dm/start?a=1", given), expected, "{scheme} {given}");
         }
@@ -275,14 +336,17 @@ mod tests {
         let prefixed = live("path = \"/dm\"", &[("dm11", "url = \"http://10.0.0.1/servlet\"\nhost = \"rewrite\"")]);
         for (given, expected) in [
             ("session/2?x", "stays"),
-            ("/servlet/dm/session?x", "dm11 below /dm/session?x"),
-            ("/servlet/session?x", "dm11 below /session?x"),
-            ("/servlet?x", "dm11 below ?x"),
+            ("/servlet/dm/session?x", "dm11 below /session?x"),
+            ("/servlet/dm?x", "dm11 below ?x"),
+            // Devices may not ask for these by themselves.
+            ("/servlet/session?x", "dm11 kept /servlet/session?x"),
+            ("/servlet/dmx", "dm11 kept /servlet/dmx"),
+            ("/servlet?x", "dm11 kept /servlet?x"),
             ("/servlets?x", "dm11 kept /servlets?x"),
             ("/other/~abc", "dm11 kept /other/~abc"),
-            ("/servlet/~0123456789abcdef", "dm11 kept /servlet/~0123456789abcdef"),
-            ("../session/./2", "dm11 below /session/2"),
-            ("http://10.0.0.1:80/servlet/dm/1", "dm11 below /dm/1"),
+            ("/servlet/dm/~0123456789abcdef", "dm11 kept /servlet/dm/~0123456789abcdef"),
+            ("../session/./2", "dm11 kept /servlet/session/2"),
+            ("http://10.0.0.1:80/servlet/dm/1", "dm11 below /1"),
             ("http://dm.example/dm/1", "dm11 by the device's host kept /dm/1"),
         ] {
             assert_eq!(there_and_back(&prefixed, "http", "/dm/start", given), expected, "{given}");
@@ -306,5 +370,6 @@ mod tests {
         assert_eq!(given("/~dm11"), Place::Below("".into()));
         assert_eq!(given("/~dm11?x"), Place::Below("?x".into()));
         assert_eq!(given("/~dm11/~0123"), Place::Below("/~0123".into()));
+        assert_eq!(given("/%7Edm11/x"), Place::Below("/x".into()), "some clients escape it");
     }
 }

@@ -24,10 +24,12 @@ use crate::{
     policy::{
         decide::{decide, pinned},
         decision::Decision,
+        facts::{Content, Facts},
         reason::{Reason, Verdict},
-        site::Mode,
+        site::{Mode, Site, Speaks},
     },
-    syncml::{alert::StartedBy, header::Field},
+    session::Pin,
+    syncml::{alert::StartedBy, header::Field, version::Version},
 };
 
 /// Remembers sessions.
@@ -45,6 +47,12 @@ where
     type Future = Either<S::Future, Boxed>;
 
     fn call(&mut self, judged: Judged) -> Self::Future {
+        if judged.exchange.collected.past && !is_later(judged.exchange.message.as_ref()) {
+            // Only sessions that run are known where no site is any more.
+            let carried = judged.exchange.collected.carried;
+            let (status, reason) = (StatusCode::MISDIRECTED_REQUEST, Reason::NoSite);
+            return Either::Right(Box::pin(async move { Ok(Ruled::http(status, Verdict::Refuse, reason, "", carried)) }));
+        }
         let Some(remembered) = self.remembered(&judged) else {
             return Either::Left(self.inner.call(at_the_server_that_asked(judged)));
         };
@@ -71,25 +79,31 @@ impl<S> Session<S> {
         let known = exchange.message.as_ref()?;
         let collected = &exchange.collected;
         let site = &collected.site.site;
-        if site.mode == Mode::Observe {
-            return None;
-        }
         let keep = collected.carried.live.settings().sessions;
         let (host, path) = addressed(exchange);
+        let replaced = self.shared.earlier.differs(&collected.site, host, path, keep.idle);
+        if site.mode == Mode::Observe && !replaced {
+            return None;
+        }
         let kept_uri = collected.given.as_ref().is_some_and(|given| matches!(given.place, Place::Kept(_)));
         let needed = decision.verdict() == Verdict::Bridge
-            || site.tries()
+            || if known.first { site.tries() } else { hangs_on_trial(site, decision) }
             || site.rules_may_change()
             || collected.site.secrets.is_some()
             || (site.notification.is_some() && known.first)
             || kept_uri
-            || self.shared.earlier.differs(&collected.site, host, path, keep.idle);
+            || replaced;
         needed.then(|| {
             let text = |field: Field| known.index.text(exchange.plain(), field);
             let (device, session) = (text(known.index.source), text(known.index.session_id));
             Remembered::new(&collected.carried.store, keep, &site.name, &device, &session)
         })
     }
+}
+
+/// Whether what was learnt of a server could make the decision another one.
+fn hangs_on_trial(site: &Site, decision: &Decision) -> bool {
+    site.servers.iter().take(decision.server() + 1).any(|server| server.trial.is_some())
 }
 
 /// A later message goes to the server that gave it the address.
@@ -105,46 +119,21 @@ fn at_the_server_that_asked(judged: Judged) -> Judged {
 
 /// Decides anew, by what the store knows.
 async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> Result<Judged, Box<Ruled>> {
-    let Judged { mut exchange, mut decision, .. } = judged;
-    let later = is_later(exchange.message.as_ref());
+    let Judged { mut exchange, .. } = judged;
     Seals::check(&mut exchange, &mut remembered).await;
-    if !later {
-        answers_a_notification(&mut exchange, &mut remembered).await;
-    }
-    let pin = if later { remembered.recall_pin().await } else { None };
-    if let Some(pin) = pin {
-        let (host, path) = addressed(&exchange);
-        let site = &exchange.collected.site.site;
-        if *pin.policy != *site.digest
-            && let Some(before) = shared.earlier.with_digest(host, path, &pin.policy)
-        {
-            exchange.under(before);
-        }
-        match pinned(&exchange.collected.site.site, exchange.collected.carried.live.versions(), &exchange.facts(), &pin) {
-            Some(as_before) => decision = as_before,
-            None => {
-                exchange.collected.carried.open.detail = Some("not as at the beginning of the session".into());
-                decision = anew(&exchange, &mut remembered).await;
-            }
+    let decision = if is_later(exchange.message.as_ref()) {
+        match remembered.recall_pin().await {
+            Some(pin) => as_before(&mut exchange, &mut remembered, &pin, shared).await,
+            None => in_the_middle(&mut exchange, &mut remembered, shared).await,
         }
     } else {
-        if later {
-            let (host, path) = addressed(&exchange);
-            let idle = exchange.collected.carried.live.settings().sessions.idle;
-            if shared.earlier.differs(&exchange.collected.site, host, path, idle)
-                && let Some(before) = shared.earlier.oldest(host, path)
-            {
-                exchange.under(before);
-            }
-            if remembered.is_degraded() && exchange.collected.site.site.tries() {
-                return Err(lost(exchange, &remembered, "the store does not answer"));
-            }
-        }
-        decision = match exchange.collected.site.site.mode {
-            Mode::Observe => decision,
-            Mode::Enforce => anew(&exchange, &mut remembered).await,
-        };
-    }
+        answers_a_notification(&mut exchange, &mut remembered).await;
+        Ok(anew(&exchange, &mut remembered).await)
+    };
+    let decision = match decision {
+        Ok(decision) => decision,
+        Err(why) => return Err(lost(exchange, &remembered, why)),
+    };
     if let Some(given) = &mut exchange.collected.given
         && let Place::Kept(token) = &given.place
     {
@@ -156,6 +145,75 @@ async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> 
     exchange.collected.carried.decided(&decision);
     exchange.collected.carried.open.store = Some(remembered.name());
     Ok(Judged { exchange, decision, remembered: Some(remembered) })
+}
+
+/// A later message of a session of which it is known how it began: by the policy that decided then.
+async fn as_before(
+    exchange: &mut Exchange,
+    remembered: &mut Remembered,
+    pin: &Pin,
+    shared: &Shared,
+) -> Result<Decision, &'static str> {
+    let (host, path) = addressed(exchange);
+    if *pin.policy != *exchange.collected.site.site.digest
+        && let Some(before) = shared.earlier.with_digest(host, path, &pin.policy)
+    {
+        exchange.under(before);
+    }
+    let site = &exchange.collected.site.site;
+    if let Some(decision) = pinned(site, exchange.collected.carried.live.versions(), &exchange.facts(), pin) {
+        return Ok(decision);
+    }
+    if site.servers.iter().all(|server| *server.name != *pin.server) {
+        return Err("the server of the session is not there any more");
+    }
+    exchange.collected.carried.open.detail = Some("not the version that the session began with".into());
+    Ok(anew(exchange, remembered).await)
+}
+
+/// A later message of a session of which nothing is kept: it needed no memory, or the store has lost it.
+/// Decided by the policy alone, as far as that knows enough.
+async fn in_the_middle(exchange: &mut Exchange, remembered: &mut Remembered, shared: &Shared) -> Result<Decision, &'static str> {
+    const DEGRADED: &str = "the store does not answer";
+    let (host, path) = addressed(exchange);
+    let idle = exchange.collected.carried.live.settings().sessions.idle;
+    if shared.earlier.differs(&exchange.collected.site, host, path, idle) {
+        // All sessions since the replacement are kept; so this one began before it.
+        if remembered.is_degraded() {
+            return Err(DEGRADED);
+        }
+        if let Some(before) = shared.earlier.oldest(host, path) {
+            exchange.under(before);
+        }
+    }
+    let decision = anew(exchange, remembered).await;
+    let site = &exchange.collected.site.site;
+    let declared = exchange.message.as_ref().and_then(|known| known.declared.known());
+    let asks = |version: Option<Version>| {
+        let server = site.servers.get(decision.server());
+        let learnt = remembered.learnt().get(decision.server());
+        version.zip(server).is_some_and(|(version, server)| server.speaks(version, learnt) == Speaks::Perhaps)
+    };
+    if remembered.is_degraded() && (hangs_on_trial(site, &decision) || !is_whoever_started(exchange, &decision)) {
+        return Err(DEGRADED);
+    }
+    if site.mode == Mode::Enforce && (asks(declared) || asks(decision.used())) {
+        return Err("nothing is known of the beginning of the session");
+    }
+    Ok(decision)
+}
+
+/// Whether the decision is the same whoever started the session.
+fn is_whoever_started(exchange: &Exchange, decision: &Decision) -> bool {
+    let site = &exchange.collected.site.site;
+    [None, Some(StartedBy::Server), Some(StartedBy::Client)].into_iter().all(|started_by| {
+        let mut facts = exchange.facts();
+        if let Content::Message(message) = &mut facts.content {
+            message.started_by = started_by;
+        }
+        let other = decide(site, exchange.collected.carried.live.versions(), &facts);
+        (other.verdict(), other.server(), other.used()) == (decision.verdict(), decision.server(), decision.used())
+    })
 }
 
 /// Finds out whether the session answers a notification: the device says so (Alert 1200), or says nothing
@@ -185,7 +243,7 @@ async fn anew(exchange: &Exchange, remembered: &mut Remembered) -> Decision {
     if site.tries() {
         remembered.recall_learnt(site).await;
     }
-    let facts = crate::policy::facts::Facts { learnt: remembered.learnt(), ..exchange.facts() };
+    let facts = Facts { learnt: remembered.learnt(), ..exchange.facts() };
     decide(site, exchange.collected.carried.live.versions(), &facts)
 }
 

@@ -1,6 +1,6 @@
 //! A message as its server shall see it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::Uri;
@@ -72,11 +72,16 @@ pub(super) struct OwnAddress {
 impl OwnAddress {
     /// That of a request, when it was addressed so.
     pub(super) fn of(exchange: &Exchange, upstream: &Upstream, host: &str) -> Option<Self> {
-        let given = exchange.collected.given.as_ref()?;
+        let given = exchange.collected.given.as_ref().filter(|_| exchange.message.is_some())?;
+        let site = &exchange.collected.site.site;
+        let there = site
+            .servers
+            .get(given.server)
+            .is_some_and(|server| Arc::ptr_eq(server, upstream.server()) || server == upstream.server());
         let path_and_query = match &given.place {
-            Place::Below(rest) => format!("{}{rest}", upstream.prefix()),
-            Place::At(path_and_query) => path_and_query.to_string(),
-            Place::Kept(_) => return None,
+            Place::Below(rest) => format!("{}{}{rest}", upstream.prefix(), site.path.trim_end_matches('/')),
+            Place::At(path_and_query) if there => path_and_query.to_string(),
+            Place::At(_) | Place::Kept(_) => return None,
         };
         let target = exchange.collected.parts.uri.path_and_query()?;
         let own_host = if given.by_the_devices { host } else { upstream.authority().as_str() };

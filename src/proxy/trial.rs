@@ -68,8 +68,10 @@ impl Trial {
     }
 
     /// Hears what an answer says.
-    pub(super) fn hear(&mut self, arrived: &Arrived) -> Told {
-        let told = told(arrived, &self.policy, self.family);
+    pub(super) fn hear(&mut self, arrived: &Arrived, learnt: Option<&Learnt>) -> Told {
+        // Of a version that the server took before, only a Status says that it does so no more.
+        let takes = learnt.is_some_and(|learnt| learnt.accepts(self.asked));
+        let told = told(arrived, &self.policy, self.family, takes);
         if let Told::Refused(named) = &told {
             if !named.is_empty() {
                 self.named.clone_from(named);
@@ -92,11 +94,6 @@ impl Trial {
         self.asked
     }
 
-    /// Whether the server was asked more than once.
-    pub(super) fn stepped(&self) -> bool {
-        self.attempts.tried().len() > 1
-    }
-
     /// The versions that the server does not speak. What was only suspected is true when it took another.
     pub(super) fn refused(&self, took: bool) -> Vec<Version> {
         let suspected = self.suspected.iter().filter(|_| took);
@@ -107,7 +104,13 @@ impl Trial {
     /// that it is said to speak, in either case without those that it has just refused.
     pub(super) fn left(&self, said: &[Version]) -> Vec<Version> {
         let all = if self.named.is_empty() { said } else { &self.named };
-        all.iter().copied().filter(|version| !self.attempts.tried().contains(version)).collect()
+        let refused = self.refused(true);
+        all.iter().copied().filter(|version| !refused.contains(version)).collect()
+    }
+
+    /// Whether it is only by what HTTP says that a version is taken for refused.
+    pub(super) fn suspects(&self) -> bool {
+        !self.suspected.is_empty()
     }
 
     /// What went wrong, for the record.
@@ -117,9 +120,13 @@ impl Trial {
     }
 }
 
-/// What an answer says about the version of its request.
-pub(super) fn told(arrived: &Arrived, policy: &Policy, family: Family) -> Told {
+/// What an answer says about the version of its request. `takes`: the server is known to take it.
+pub(super) fn told(arrived: &Arrived, policy: &Policy, family: Family, takes: bool) -> Told {
     let Some((plain, index)) = arrived.message() else {
+        // What cannot be read may say that the server has acted.
+        if takes || arrived.is_opaque() {
+            return Told::Nothing;
+        }
         let status = arrived.head.status;
         let by_status = policy.is_on(Trigger::Http(status.as_u16()));
         // Other HTTP errors speak of the way, or of the moment.

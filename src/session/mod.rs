@@ -6,12 +6,14 @@
 //! it does not know, and takes a value of a later form for none at all.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod address;
 mod attempts;
 mod learnt;
 mod nonces;
 mod notified;
 mod pin;
 
+pub use address::Address;
 pub use attempts::Attempts;
 pub use learnt::Learnt;
 pub use nonces::Nonces;

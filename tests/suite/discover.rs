@@ -157,12 +157,16 @@ async fn a_server_that_may_have_acted_is_not_asked_again() {
     let acted = numbered("1.2", "DM/1.2", 1, &commands("200"));
     let working = numbered("1.2", "DM/1.2", 1, &(commands("513") + "<Get><CmdID>3</CmdID></Get>"));
     let on = "speaks = \"discover\"\nstep_down_on = [\"http-400\", \"http-500\", \"no-syncml\"]";
-    let cases: [(Does, u64, u16); 7] = [
+    let gzip = [&b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\n"[..], b"abc"];
+    let cases: [(Does, u64, u16); 9] = [
         (Does::Answer(ok(XML, acted.as_bytes())), 1, 200),
         (Does::Answer(ok(XML, working.as_bytes())), 1, 200),
         (Does::Answer(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".to_vec()), 1, 503),
         (Does::Answer(b"HTTP/1.1 401 Who\r\nContent-Length: 0\r\n\r\n".to_vec()), 1, 401),
         (Does::Reset, 1, 502),
+        // Whatever it says that it is: it was acted on, or nobody can know.
+        (Does::Answer(ok("text/xml", acted.as_bytes())), 1, 200),
+        (Does::Answer(gzip.concat()), 1, 200),
         // Senseless answers are as good as a refusal, where the policy says so.
         (Does::Answer(ok("text/html", b"<html>Hello</html>")), 3, 200),
         (Does::Answer(ok("application/soap+xml", b"<fault/>")), 3, 200),
@@ -178,9 +182,34 @@ async fn a_server_that_may_have_acted_is_not_asked_again() {
         // A later message is never tried, whatever the answer.
         if attempts > 1 {
             let later = numbered("1.2", "DM/1.2", 2, "<Status><CmdID>1</CmdID></Status>");
-            rig.send(post("", later.as_bytes())).await;
-            assert_eq!(rig.lines(2).await[1]["attempts"], 1, "{case}");
+            let answer = rig.send(post("", later.as_bytes())).await;
+            assert_eq!(answer.status, 503, "nothing is known of how it began");
+            let line = rig.lines(2).await.remove(1);
+            assert_eq!((&line["attempts"], &line["reason"]), (&Value::Null, &"session-lost".into()), "{case}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_ill_for_a_moment_is_not_taken_for_an_old_one() {
+    let ill = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_ill = ill.clone();
+    let upstream = Upstream::start(move |_| {
+        if is_ill.load(std::sync::atomic::Ordering::Relaxed) {
+            return Does::Answer(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec());
+        }
+        Does::Answer(ok(XML, rig::answer("1.2", "DM/1.2", "").as_bytes()))
+    })
+    .await;
+    let rig = Rig::start("", &[&site(upstream.address, "speaks = \"discover\"\nstep_down_on = [\"http-500\"]")]).await;
+    let first = || post("", rig::message("1.2", "DM/1.2").as_bytes());
+    assert_eq!(rig.send(first()).await.status, 200);
+    ill.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(rig.send(first()).await.status, 500, "it took this version before");
+    ill.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(rig.send(first()).await.status, 200);
+    for line in rig.lines(3).await {
+        assert_eq!((&line["attempts"], &line["used"]), (&1.into(), &"DM/1.2".into()), "{line}");
     }
 }
 

@@ -192,6 +192,35 @@ async fn a_protected_answer_is_not_edited_and_the_record_says_what_follows() {
 }
 
 #[tokio::test]
+async fn a_servers_name_in_a_path_opens_nothing_that_the_policy_does_not() {
+    let upstream = Upstream::echoing().await;
+    let other = Upstream::echoing().await;
+    let site = format!(
+        "[site]\nname = \"s\"\nhosts = [\"dm.example\"]\npath = \"/dm\"\n[[server]]\nname = \"a\"\nurl = \"http://{}\"\nspeaks = [\"DM/1.2\"]\n\
+         [[server]]\nname = \"b\"\nurl = \"http://{}\"\nspeaks = [\"DM/1.1\"]\n[[server]]\nname = \"c\"\nurl = \"http://{}\"\nspeaks = [\"DM/1.3\"]\nresp_uri = \"keep\"\n",
+        upstream.address, other.address, other.address
+    );
+    let rig = Rig::start("", &[&site]).await;
+    let first = String::from_utf8(post("", message("1.2", "DM/1.2").as_bytes())).unwrap();
+    for (path, asked) in [
+        ("/dm/~a/manager", "/dm/manager"),
+        ("/dm/~a", "/dm"),
+        ("/dm/~b/x?y", "/dm/x?y"),
+        ("/dm/~c/x", "/dm/~c/x"),
+        ("/dm/~none/x", "/dm/~none/x"),
+    ] {
+        assert_eq!(rig.send(first.replace("/dm?x=%20y", path)).await.status, 200, "{path}");
+        let seen = upstream.seen().pop().unwrap();
+        assert!(seen.head.starts_with(&format!("POST {asked} ")), "{path}: {}", seen.head);
+    }
+    // What is no message is not translated at all; and nothing climbs out of the path.
+    rig.send("GET /dm/~a/manager HTTP/1.1\r\nHost: dm.example\r\n\r\n").await;
+    assert!(upstream.seen().pop().unwrap().head.starts_with("GET /dm/~a/manager "));
+    assert_eq!(rig.send(first.replace("/dm?x=%20y", "/dm/~a/../../manager")).await.status, 400);
+    assert!(other.seen().is_empty(), "a first message goes where the policy sends it");
+}
+
+#[tokio::test]
 async fn a_token_that_nobody_knows_is_a_lost_session() {
     let upstream = Upstream::echoing().await;
     let site = format!(

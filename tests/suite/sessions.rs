@@ -299,6 +299,60 @@ async fn sessions_end_in_the_version_they_began_with_whatever_is_reloaded() {
 }
 
 #[tokio::test]
+async fn a_session_goes_on_where_its_site_is_only_observed_now_or_gone() {
+    let upstream = answering("DM/1.1").await;
+    let site = |head: &str, host: &str| {
+        format!(
+            "[site]\nname = \"s\"\nhosts = [\"{host}\"]\n{head}\n[unsupported]\nthen = \"bridge\"\n\
+             [[server]]\nname = \"s\"\nurl = \"http://{}\"\nspeaks = [\"DM/1.1\"]\n",
+            upstream.address
+        )
+    };
+    for after in [site("mode = \"observe\"", "dm.example"), site("", "moved.example")] {
+        let rig = Rig::start("", &[&site("", "dm.example")]).await;
+        let mut stream = TcpStream::connect(rig.address()).await.unwrap();
+        assert_eq!(ask(&mut stream, "dm.example", &of_session("DM/1.2", "1", "IMEI:1", 1)).await.status, 200);
+        rig.proxy.reload(policies(&rig.log_path(), "", "", &[&after])).unwrap();
+        let later = ask(&mut stream, "dm.example", &of_session("DM/1.2", "1", "IMEI:1", 2)).await;
+        assert!(declares(&later, "DM/1.2"), "{after}: {}", later.text());
+        let new = ask(&mut stream, "dm.example", &of_session("DM/1.2", "2", "IMEI:1", 1)).await;
+        let lines = rig.lines(3).await;
+        assert_eq!((&lines[1]["used"], &lines[1]["mode"], &lines[1]["site"]), (&"DM/1.1".into(), &"enforce".into(), &"s".into()));
+        if after.contains("moved") {
+            assert_eq!((new.status, &lines[2]["reason"]), (421, &"no-site".into()));
+        } else {
+            assert_eq!((new.status, &lines[2]["mode"]), (200, &"observe".into()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_do_not_end_a_session() {
+    // It accepts only the messages of the right device.
+    let upstream = Upstream::start(|seen| {
+        let code = if String::from_utf8_lossy(&seen.body).contains("<Cred>") { "200" } else { "401" };
+        let work = format!(
+            "<Status><CmdID>1</CmdID><MsgRef>1</MsgRef><CmdRef>0</CmdRef><Cmd>SyncHdr</Cmd><Data>{code}</Data></Status>\
+             <Get><CmdID>2</CmdID><Item><Target><LocURI>./A</LocURI></Target></Item></Get>"
+        );
+        Does::Answer(ok(XML, numbered("1.1", "DM/1.1", 1, &work).as_bytes()))
+    })
+    .await;
+    let site = format!(
+        "[site]\nname = \"s\"\nhosts = [\"dm.example\"]\n[unsupported]\nthen = \"bridge\"\n\
+         [[server]]\nname = \"s\"\nurl = \"http://{}\"\nspeaks = [\"DM/1.1\"]\n",
+        upstream.address
+    );
+    let rig = Rig::start("", &[&site]).await;
+    let mut stream = TcpStream::connect(rig.address()).await.unwrap();
+    let own = |number| of_session("DM/1.2", "1", "IMEI:1", number).replace("</SyncHdr>", "<Cred><Data>x</Data></Cred></SyncHdr>");
+    ask(&mut stream, "dm.example", &own(1)).await;
+    ask(&mut stream, "dm.example", &of_session("DM/1.2", "1", "IMEI:1", 2).replace("1201", "1223")).await;
+    ask(&mut stream, "dm.example", &own(2)).await;
+    assert_eq!(rig.lines(3).await[2]["reason"], "session-pinned");
+}
+
+#[tokio::test]
 async fn who_started_a_session_is_known_to_the_end_of_it() {
     let upstream = answering("DM/1.2").await;
     let site = format!(

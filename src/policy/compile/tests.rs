@@ -122,7 +122,7 @@ fn everything_that_is_wrong_is_said_at_once() {
     let mut found = codes(&[source(PROXY, proxy), source("a.toml", site), source("b.toml", other)]);
     found.sort_unstable();
     let mut expected = vec![
-        "P0103", "P0303", "P0106", "P0301", "P0102", "P0106", "P0304", // the process
+        "P0103", "P0303", "P0106", "P0301", "P0102", "P0102", "P0304", // the process
         "P0104", "P0308", "P0107", "P0309", "P0105", "P0304", "P0106", "P0105", "P0201", "P0102", "P0105", "P0403", "P0101",
     ];
     expected.sort_unstable();
