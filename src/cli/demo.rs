@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{self, IsTerminal},
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -15,10 +16,11 @@ use serde_json::Value;
 use super::{Failure, print};
 use crate::{
     decisions::Log,
+    notification::{Initiator, Package0, Push, UiMode},
     policy::{self, Source},
-    reference::{Accounts, Device, Outcome, Server, Settings, Strictness},
+    reference::{Accounts, Device, Gateway, Outcome, Server, Settings, Strictness, submission, submit},
     server::Proxy,
-    syncml::{alert::StartedBy, header::Encoding, version::Version},
+    syncml::{alert::StartedBy, header::Encoding, integrity::Key, version::Version},
     telemetry,
 };
 
@@ -93,11 +95,19 @@ async fn flows(stage: &mut Stage, story: &mut Story) -> Result<(), Failure> {
     story.expect(own_only(&outcome, Version::DM_1_2), "the phone saw DM/1.2 only");
 
     story.flow("5.1.6", "The server starts a session by a notification");
-    story.say("The IT department's server invites the phone; its notification recommends DM/1.1. (The device is handed the\nrecommendation directly: notifications themselves do not pass protover in this release.)");
-    let version = select(&accounts, IT, Some(it_11))?;
-    let outcome = stage.session(story, IT, version, StartedBy::Server, Encoding::Xml).await?;
+    story.say("The IT department's server invites the phone. It is an old server: its notification says nothing of versions.");
+    let package0 = stage.notify(story, 0x5E7).await?;
+    let notified = package0.as_ref().and_then(Package0::recommended);
+    story.expect(notified == Some(it_11), "the notification that reached the phone recommends DM/1.1 (Server-1)");
+    story.expect(
+        package0.is_some_and(|package0| package0.verifies(&IT_KEY)),
+        "its digest is right: it was made anew with the server's secret",
+    );
+    let version = select(&accounts, IT, notified)?;
+    let outcome = stage.session_as(story, IT, version, StartedBy::Server, Encoding::Xml, "5E7").await?;
     story.expect(version == it_11, "the phone used the version of the notification (Client-1), not its highest (Client-3)");
     story.expect(done(&outcome), "the session was completed");
+    story.expect(stage.requirement == "Client-1", "and protover knew that it answered the notification");
 
     story.flow("5.1.7", "The server responds with the recommended version");
     story.say("The phone knows nothing of the operator's server yet, and tries DM/1.2.");
@@ -132,10 +142,30 @@ fn select(accounts: &Accounts, server: &str, notified: Option<Version>) -> Resul
     accounts.select(server, &SPEAKS, notified).ok_or_else(|| Failure::Failed("demo: no version to use".into()))
 }
 
-/// The verdict of a line.
-fn verdict(line: &str) -> String {
+/// What a line says under a key.
+fn text_of(line: &str, key: &str) -> String {
     let line: Value = serde_json::from_str(line).unwrap_or_default();
-    line["verdict"].as_str().unwrap_or("?").to_owned()
+    line[key].as_str().unwrap_or("?").to_owned()
+}
+
+/// How the IT department's server proves that it is the one.
+const IT_KEY: Key<'static> = Key { user: "dm.it.example", password: "demo", nonce: b"demo" };
+const IT_SECRETS: &str = "[server]\nid = \"dm.it.example\"\npassword = \"demo\"\nnonce = \"ZGVtbw==\"\n";
+
+/// What the demo adds to the policies of the repository: a listener for notifications, and that those of
+/// the IT department are to say the recommended version. Old clients take only one value of the version
+/// field, so it goes into the vendor's body.
+fn notifications(file: &str, gateway: &Gateway) -> String {
+    match file {
+        "proxy.toml" => format!(
+            "\n[[listener]]\nname = \"push\"\nkind = \"push\"\naddress = \"127.0.0.1:0\"\ngateway = \"http://{}\"\n",
+            gateway.address()
+        ),
+        "it-department.toml" => {
+            "\n[notification]\nversion = \"recommended\"\ndevices = [\"WAPPUSH=+1555*\"]\ncarrier = \"vendor-body\"\n".to_owned()
+        }
+        _ => String::new(),
+    }
 }
 
 /// Whether all five commands of a reference server were carried out.
@@ -154,9 +184,12 @@ struct Stage {
     proxy: Proxy,
     log: Log,
     folder: Folder,
+    gateway: Gateway,
     /// How many lines have been shown.
     shown: usize,
     sessions: u32,
+    /// What the first line of the last session said that it fulfils.
+    requirement: String,
 }
 
 /// A folder for the log, gone at the end.
@@ -180,12 +213,20 @@ impl Stage {
         .await?;
         let folder = Folder(std::env::temp_dir().join(format!("protover-demo-{}", std::process::id())));
         fs::create_dir(&folder.0)?;
+        let gateway = Gateway::start(any).await?;
+        let secrets = folder.0.join("secrets.toml");
+        fs::write(&secrets, IT_SECRETS)?;
+        fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600))?;
         let ports = [any.to_string(), it.address().to_string(), operator.address().to_string()];
         let sources: Vec<Source> = POLICIES
             .iter()
             .map(|(name, text)| {
-                let text = PORTS.iter().zip(&ports).fold((*text).to_owned(), |text, (named, free)| text.replace(named, free));
-                Source { name: (*name).into(), text }
+                let text = text.replace(
+                    "hosts = [\"dm.it.example\"]",
+                    &format!("hosts = [\"dm.it.example\"]\nsecrets = {:?}", secrets.display().to_string()),
+                );
+                let text = PORTS.iter().zip(&ports).fold(text, |text, (named, free)| text.replace(named, free));
+                Source { name: (*name).into(), text: text + &notifications(name, &gateway) }
             })
             .collect();
         let compiled = policy::compile(&sources);
@@ -194,7 +235,34 @@ impl Stage {
         policies.settings.decisions.to = policy::site::DecisionsTo::File(folder.0.join("decisions.log"));
         let log = Log::start(&policies.settings.decisions)?;
         let proxy = Proxy::start(policies, log.clone()).await?;
-        Ok(Self { it, operator, proxy, log, folder, shown: 0, sessions: 0 })
+        Ok(Self { it, operator, proxy, log, folder, gateway, shown: 0, sessions: 0, requirement: String::new() })
+    }
+
+    /// Sends a notification of the IT department's server by way of protover, as a server does that knows
+    /// nothing of versions; and what reaches the phone.
+    async fn notify(&mut self, story: &mut Story, session_id: u16) -> Result<Option<Package0>, Failure> {
+        let mut package0 = Package0 {
+            digest: [0; 16],
+            version: 11,
+            ui_mode: UiMode::Background,
+            initiator: Initiator::Server,
+            session_id,
+            server_id: IT_KEY.user.to_owned(),
+            vendor: Vec::new(),
+        };
+        let signed = package0.sign(&IT_KEY).and_then(|()| package0.write());
+        let notification = signed.map_err(|error| Failure::doing("notification", error))?;
+        let push = self.proxy.address("push").map(|address| address.to_string()).unwrap_or_default();
+        let url: Uri = format!("http://{push}/pap").parse().map_err(|error| Failure::doing("push", error))?;
+        let submission = submission("WAPPUSH=+15551234567/TYPE=PLMN@ppg.example", &notification);
+        let status = submit(&url, &submission).await.map_err(|error| Failure::doing("push", error))?;
+        for line in self.lines(1).await.map_err(|error| Failure::doing("decision log", error))? {
+            story.line(&line);
+        }
+        story.expect(status == 202, "the push gateway took it");
+        let Some(got) = self.gateway.last() else { return Ok(None) };
+        let push = Push::read(&got.content_type, &got.body).ok();
+        Ok(push.and_then(|push| Package0::read(&push.notification).ok()))
     }
 
     /// Runs a session, and shows what the log says about its first message.
@@ -206,15 +274,29 @@ impl Stage {
         started_by: StartedBy,
         encoding: Encoding,
     ) -> Result<Outcome, Failure> {
-        let url: Uri = server.parse().map_err(|error| Failure::doing(server, error))?;
         self.sessions += 1;
+        let session = self.sessions.to_string();
+        self.session_as(story, server, version, started_by, encoding, &session).await
+    }
+
+    /// The same, with a SessionID.
+    async fn session_as(
+        &mut self,
+        story: &mut Story,
+        server: &str,
+        version: Version,
+        started_by: StartedBy,
+        encoding: Encoding,
+        session: &str,
+    ) -> Result<Outcome, Failure> {
+        let url: Uri = server.parse().map_err(|error| Failure::doing(server, error))?;
         let mut device = Device::new(IMEI, version);
         // Phones of today stop at anything that is not their own. One of the future has to read an error in
         // a version that its server can write.
         device.strictness = if SPEAKS.contains(&version) { Strictness::Motorola } else { Strictness::Lenient };
         device.started_by = started_by;
         device.encoding = encoding;
-        device.session = self.sessions.to_string();
+        session.clone_into(&mut device.session);
         device.max_msg_size = Some(16_384);
         story.say(&format!("The phone connects to {} with {version}.", url.host().unwrap_or_default()));
         let outcome = device.run(&url, self.proxy.address("devices")).await;
@@ -224,7 +306,8 @@ impl Stage {
         let lines = self.lines(outcome.exchanges.len()).await.map_err(|error| Failure::doing("decision log", error))?;
         if let Some((first, more)) = lines.split_first() {
             story.line(first);
-            let verdicts: Vec<String> = more.iter().map(|line| verdict(line)).collect();
+            self.requirement = text_of(first, "requirement");
+            let verdicts: Vec<String> = more.iter().map(|line| text_of(line, "verdict")).collect();
             if !verdicts.is_empty() {
                 story.say(&format!("  and {} more lines for this session: {}", verdicts.len(), verdicts.join(", ")));
             }

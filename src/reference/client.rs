@@ -12,6 +12,7 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore};
 
+use super::gateway::Submission;
 use crate::syncml::{header::Encoding, version::Family};
 
 /// Carries the MAC of a message.
@@ -34,6 +35,16 @@ impl Http {
         let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
         Self(Client::builder(TokioExecutor::new()).set_host(false).build(connector))
+    }
+
+    /// Submits a notification.
+    pub(super) async fn submit(&self, url: &Uri, submission: &Submission) -> Result<u16, String> {
+        let request = Request::post(url.clone())
+            .header(header::HOST, url.authority().ok_or("the address has no host")?.as_str())
+            .header(header::CONTENT_TYPE, &submission.content_type)
+            .body(Full::new(submission.body.clone()))
+            .map_err(|error| error.to_string())?;
+        self.0.request(request).await.map(|response| response.status().as_u16()).map_err(|error| chain(&error))
     }
 
     /// Sends a message. With `through`, the connection goes there, whatever the address says.
