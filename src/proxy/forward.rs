@@ -7,7 +7,8 @@ use http::{HeaderValue, Request, StatusCode, Uri, Version, header, uri::PathAndQ
 use tokio::time::Instant;
 
 use super::{
-    annotate::{self, Arrived, Return},
+    annotate::{self, Return},
+    arrived::{self, Arrived},
     body::{Sent, Through},
     exchange::{Body, Carried, Exchange, Judged, Ruled},
     framing, headers,
@@ -139,8 +140,8 @@ impl Conversation<'_> {
         let limits = *exchange.collected.carried.live.limits();
         let began = Instant::now();
         let deadline = began + limits.upstream_timeout;
-        let needs = annotate::needs(&exchange, &decision, &self.site, remembered.is_some());
-        annotate::only_readable(&mut exchange.collected.parts.headers, needs);
+        let needs = arrived::needs(&exchange, &decision, &self.site, remembered.is_some());
+        arrived::only_readable(&mut exchange.collected.parts.headers, needs);
         let mut trial = Trial::new(&exchange, &decision);
         let keeps = trial.is_some() || needs.head;
         let mut attempts = 0;

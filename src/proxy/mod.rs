@@ -17,6 +17,7 @@ mod media;
 
 mod admit;
 mod annotate;
+mod arrived;
 mod carry;
 mod collect;
 mod decide;

@@ -4,7 +4,7 @@
 //! It is safe since a server that says so has done nothing else: an answer that holds a command, or that
 //! says that one was carried out, ends the trial, and so does one that did not come whole.
 
-use super::{annotate::Arrived, exchange::Exchange};
+use super::{arrived::Arrived, exchange::Exchange};
 use crate::{
     policy::{
         decision::Decision,
