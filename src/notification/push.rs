@@ -185,12 +185,15 @@ fn parts<'b>(body: &'b [u8], boundary: &[u8]) -> Result<Vec<Part<'b>>, Unreadabl
         let end = memchr::memmem::find_iter(rest, &delimiter).find(ends).ok_or(Unreadable::Boundary)?;
         let part = rest.get(..end).unwrap_or_default();
         let blank = [ending, ending].concat();
-        let (head, content) = match part.strip_prefix(ending) {
+        let split = match part.strip_prefix(ending) {
             // No header at all.
-            Some(_) => (0, ending.len()),
-            None => memchr::memmem::find(part, &blank).map_or((part.len(), part.len()), |head| (head, head + blank.len())),
+            Some(_) => Some((0, ending.len())),
+            None => memchr::memmem::find(part, &blank).map(|head| (head, head + blank.len())),
         };
-        parts.push(Part { head: part.get(..head).unwrap_or_default(), content: at + content..at + end });
+        // Without a blank line there are only headers, and nothing that they are about.
+        if let Some((head, content)) = split {
+            parts.push(Part { head: part.get(..head).unwrap_or_default(), content: at + content..at + end });
+        }
         let behind = at + end + delimiter.len();
         match line_end(body, behind) {
             Some(next) if !body.get(behind..).is_some_and(|rest| rest.starts_with(b"--")) => at = next,

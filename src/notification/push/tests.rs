@@ -115,6 +115,9 @@ fn what_is_no_notification_is_said() {
     ] {
         assert_eq!(Push::read(content_type, &body).unwrap_err(), expected, "{content_type}");
     }
+    // Only headers: there is no content that could be another.
+    let headers = b"--b\r\nContent-Type: application/vnd.syncml.notification\r\nX: y\n\nz\r\n--b--\r\n";
+    assert_eq!(Push::read("multipart/related; boundary=b", headers).unwrap_err(), Unreadable::NoNotification);
     let (content_type, body) = submission("\n", "base64", b"!!!");
     assert_eq!(Push::read(&content_type, &body).unwrap_err(), Unreadable::TransferEncoding);
 }
