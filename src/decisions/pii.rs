@@ -91,7 +91,8 @@ impl Shown {
 
 /// The bytes of a key file without the line end that editors add.
 fn read_key(path: &Path) -> io::Result<Vec<u8>> {
-    let named = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("decisions.key {}: {what}", path.display()));
+    let named =
+        |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("decisions.key_file {}: {what}", path.display()));
     let mut key = fs::read(path).map_err(|error| io::Error::new(error.kind(), named(&error.to_string())))?;
     while key.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         key.pop();
@@ -103,6 +104,8 @@ fn random_key() -> io::Result<Vec<u8>> {
     let mut key = vec![0; 32];
     let provider = rustls::crypto::ring::default_provider();
     provider.secure_random.fill(&mut key).map_err(|_| io::Error::other("no random numbers for the key of device hashes"))?;
-    super::sink::say("device identifiers are hashed with a random key; they change at every start (decisions.key keeps them)");
+    super::sink::say(
+        "device identifiers are hashed with a random key; they change at every start (decisions.key_file keeps them)",
+    );
     Ok(key)
 }

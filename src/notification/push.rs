@@ -256,6 +256,10 @@ fn base64_like(theirs: &[u8], bytes: &[u8]) -> Vec<u8> {
     let mut digits = if padded { text.as_str() } else { text.trim_end_matches('=') }.bytes();
     let mut out = Vec::with_capacity(theirs.len());
     let last = theirs.iter().rposition(|byte| !byte.is_ascii_whitespace());
+    if last.is_none() {
+        // There was nothing: the first line takes it all.
+        out.extend(digits.by_ref());
+    }
     for (at, byte) in theirs.iter().enumerate() {
         if byte.is_ascii_whitespace() {
             out.push(*byte);

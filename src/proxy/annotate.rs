@@ -77,9 +77,20 @@ struct Read {
 /// An answer to what is no message.
 pub(super) fn through(response: Response<Incoming>, returns: &Return, mut carried: Carried) -> Ruled {
     let (head, incoming) = response.into_parts();
-    let head = towards_device(head, returns, &mut carried);
+    let mut head = towards_device(head, returns, &mut carried);
+    agree(&mut head.headers, &incoming);
     let stall = carried.live.limits().upstream_timeout;
     Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried)
+}
+
+/// Drops a Content-Length that is not that of the body: the server gave another one too, or chunks.
+pub(super) fn agree(headers: &mut HeaderMap, body: &Incoming) {
+    use hyper::body::Body as _;
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    // An answer to HEAD has a length and no body.
+    if said.is_some() && !body.is_end_stream() && body.size_hint().exact() != said {
+        headers.remove(header::CONTENT_LENGTH);
+    }
 }
 
 fn towards_device(mut head: response::Parts, returns: &Return, carried: &mut Carried) -> response::Parts {
@@ -100,18 +111,19 @@ pub(super) async fn annotate(
     plain: &Bytes,
     mut carried: Carried,
 ) -> Ruled {
-    let Arrived { head, content } = arrived;
+    let Arrived { head, content, is_syncml } = arrived;
     let mut head = towards_device(head, &returns, &mut carried);
     let (raw, message) = match content {
         Content::Through(incoming) => {
             let stall = carried.live.limits().upstream_timeout;
+            agree(&mut head.headers, &incoming);
             return Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried);
         }
         Content::Read { raw, message, .. } => (raw, message),
     };
     let bridges = returns.decision.verdict() == Verdict::Bridge;
     let Some((answer, index)) = message.map(|message| *message) else {
-        return if bridges && !raw.is_empty() {
+        return if bridges && is_syncml && !raw.is_empty() {
             Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried)
         } else {
             whole(head, raw, carried)
@@ -327,7 +339,9 @@ fn cannot_come(
     let message = reply::cannot_come(plain, &known.index);
     let mut like = Response::from_parts(head, ());
     *like.status_mut() = StatusCode::OK;
-    Ruled::answered(refuse::syncml(message, parts, plain, known, &returns.site, Some(like)), carried)
+    let mut response = refuse::syncml(message, parts, plain, known, &returns.site, Some(like));
+    refuse::hinted(&mut response, &returns.decision, &mut carried);
+    Ruled::answered(response, carried)
 }
 
 /// Sends the server a message in the device's stead. Nobody waits for it, and it is not tried again:

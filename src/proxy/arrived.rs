@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct Needs {
     /// The answer's message.
     pub(super) message: bool,
-    /// The answer whatever it says it is: it decides whether the server is asked again.
+    /// The answer whatever it says it is: it has to be rewritten, or decides whether the server is asked again.
     pub(super) any: bool,
     /// The request's head: the answer may have to be edited, or written anew.
     pub(super) head: bool,
@@ -40,7 +40,7 @@ pub(super) fn needs(exchange: &Exchange, decision: &Decision, site: &LiveSite, r
     let head = decision.verdict() == Verdict::Bridge || body_hints_wanted(decision, site, known);
     let server = site.site.servers.get(decision.server());
     let resp_uri = server.is_some_and(|server| server.resp_uri == RespUri::Rewrite);
-    Needs { message: head || remembers || resp_uri, any: decision.trial(), head }
+    Needs { message: head || remembers || resp_uri, any: decision.trial() || decision.verdict() == Verdict::Bridge, head }
 }
 
 /// Asks the server for an answer that can be read where it has to be.
@@ -60,6 +60,8 @@ pub(super) fn only_readable(headers: &mut HeaderMap, needs: Needs) {
 pub(super) struct Arrived {
     pub(super) head: response::Parts,
     pub(super) content: Content,
+    /// Whether its Content-Type says that it is SyncML.
+    pub(super) is_syncml: bool,
 }
 
 /// What is in an answer.
@@ -83,7 +85,7 @@ impl Arrived {
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_syncml = content_type.and_then(MediaType::parse).is_some_and(|media_type| media_type.kind.encoding().is_some());
         if !(needs.any || (needs.message && is_syncml)) {
-            return Ok(Self { head, content: Content::Through(incoming) });
+            return Ok(Self { head, content: Content::Through(incoming), is_syncml });
         }
         let raw = gather(incoming, limit, deadline).await?;
         let plain = Packing::of(&head.headers).and_then(|packing| packing.unpack(&raw, limit).ok());
@@ -92,7 +94,7 @@ impl Arrived {
             let index = syncml::scan(sniff(&plain), &plain).ok()?;
             Some(Box::new((plain, index)))
         });
-        Ok(Self { head, content: Content::Read { raw, message, opaque } })
+        Ok(Self { head, content: Content::Read { raw, message, opaque }, is_syncml })
     }
 
     /// Whether nobody can know what is in it.

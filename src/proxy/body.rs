@@ -133,6 +133,7 @@ impl Answer {
     /// Gives the record to the body.
     #[must_use]
     pub fn recorded(mut self, record: Open, under_way: UnderWay) -> Self {
+        under_way.pulse().owes();
         self.record = Some((record, under_way));
         // Nothing to hand over: hyper may never ask for it.
         if self.is_end_stream() {
@@ -144,6 +145,7 @@ impl Answer {
     fn finish(&mut self) {
         if let Some((record, under_way)) = self.record.take() {
             let pulse = Arc::clone(under_way.pulse());
+            pulse.owes_no_more();
             pulse.answered(record, under_way);
         }
     }
@@ -152,6 +154,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if let Some((record, under_way)) = self.record.take() {
+            under_way.pulse().owes_no_more();
             under_way.pulse().not_answered(record);
         }
     }
@@ -179,7 +182,8 @@ impl Body for Answer {
         };
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(data), Some((record, _))) = (frame.data_ref(), &mut this.record) {
+                if let (Some(data), Some((record, under_way))) = (frame.data_ref(), &mut this.record) {
+                    under_way.pulse().owing(false);
                     record.bytes_out += data.len() as u64;
                 }
                 if this.is_end_stream() {
@@ -188,11 +192,16 @@ impl Body for Answer {
             }
             Poll::Ready(None) => this.finish(),
             Poll::Ready(Some(Err(_))) => {
-                if let Some((record, _)) = this.record.take() {
+                if let Some((record, under_way)) = this.record.take() {
+                    under_way.pulse().owes_no_more();
                     record.fail(broken);
                 }
             }
-            Poll::Pending => {}
+            Poll::Pending => {
+                if let Some((_, under_way)) = &this.record {
+                    under_way.pulse().owing(true);
+                }
+            }
         }
         frame
     }

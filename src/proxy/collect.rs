@@ -40,11 +40,14 @@ where
 
 async fn collect(Routed { request, mut carried, site, given, past }: Routed) -> Result<Collected, Box<Ruled>> {
     let (parts, incoming) = request.into_parts();
-    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = content_type.and_then(MediaType::parse).map_or(Kind::Other, |media_type| media_type.kind);
+    // Bytes that are no ASCII in a parameter do not make it another type.
+    let content_type = parts.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let essence = |text: &str| MediaType::parse(text.split(';').next().unwrap_or_default());
+    let parsed = content_type.as_deref().and_then(|text| MediaType::parse(text).or_else(|| essence(text)));
+    let kind = parsed.map_or(Kind::Other, |media_type| media_type.kind);
     let limits = *carried.live.limits();
     let body = match kind {
-        Kind::Dm(_) | Kind::Ds(_) if parts.method == Method::POST => {
+        Kind::Dm(_) | Kind::Ds(_) if !matches!(parts.method, Method::GET | Method::HEAD) => {
             let Some(packing) = Packing::of(&parts.headers) else {
                 return Err(unknown_packing(carried));
             };

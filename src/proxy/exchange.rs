@@ -42,6 +42,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// The host that it asked for in the TLS handshake.
+    pub server_name: Option<Box<str>>,
     /// Whether notifications come over it, not messages.
     pub push: bool,
     /// The certificate that the client showed.

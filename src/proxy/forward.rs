@@ -118,6 +118,7 @@ impl Conversation<'_> {
         let answer = tokio::time::timeout_at(began + limits.upstream_timeout, self.upstream.send(request)).await;
         carried.open.upstream = Some(began.elapsed());
         match answer {
+            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => failed(Failure::Broke, carried),
             Ok(Ok(response)) => annotate::through(response, &self.returns(None, decision), carried),
             Ok(Err(failure)) => failed(failure, carried),
             Err(_) => too_slow(carried),
@@ -146,12 +147,21 @@ impl Conversation<'_> {
         let keeps = trial.is_some() || needs.head;
         let mut attempts = 0;
         let arrived = loop {
+            // Whatever becomes of it, this is what was sent.
+            exchange.collected.carried.open.edits.clear();
+            if let Some(translated) = &translated {
+                exchange.collected.carried.edited(translated.names.iter().cloned());
+            }
             let request = self.request(&mut exchange, keeps, translated.as_ref());
             attempts += 1;
             exchange.collected.carried.open.attempts = Some(attempts);
             let answer = tokio::time::timeout_at(deadline, self.upstream.send(request)).await;
             exchange.collected.carried.open.upstream = Some(began.elapsed());
             let response = match answer {
+                // Nobody asked for another protocol.
+                Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return failed(Failure::Broke, exchange.collected.carried);
+                }
                 Ok(Ok(response)) => response,
                 Ok(Err(failure)) => return failed(failure, exchange.collected.carried),
                 Err(_) => return too_slow(exchange.collected.carried),
@@ -174,10 +184,6 @@ impl Conversation<'_> {
                 None => return self.exhausted(exchange, decision, trial, remembered).await,
             }
         };
-        let carried = &mut exchange.collected.carried;
-        if let Some(translated) = translated {
-            carried.edited(translated.names);
-        }
         if let Some(remembered) = &mut remembered {
             self.remember(&exchange, &decision, trial.as_ref(), &arrived, remembered).await;
             exchange.collected.carried.open.store = Some(remembered.name());

@@ -67,6 +67,12 @@ pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &s
     for name in &OURS {
         headers.remove(name);
     }
+    // `Client_Cert` is `Client-Cert` to a server that speaks CGI.
+    let alike: Vec<HeaderName> = headers.keys().filter(|name| is_like_ours(name)).cloned().collect();
+    for name in alike {
+        headers.remove(name);
+    }
+    headers.remove(header::VIA);
     headers.remove(header::EXPECT);
 
     let connection = &carried.connection;
@@ -90,6 +96,12 @@ pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &s
     }
     via(headers, version);
     insert(headers, &DECISION, carried.open.id());
+}
+
+/// Whether a name is one of ours with an underscore in the place of a hyphen.
+fn is_like_ours(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    text.contains('_') && OURS.iter().any(|ours| text.replace('_', "-") == ours.as_str())
 }
 
 /// Gets a server's headers ready for a device.

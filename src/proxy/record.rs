@@ -3,9 +3,10 @@
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, task};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
 use tower::Service;
 
 use super::{
@@ -14,7 +15,10 @@ use super::{
     exchange::{Arrival, Carried, Connection, Ruled},
     headers::DECISION,
 };
-use crate::{decisions::Kind, server::pulse::Pulse};
+use crate::{
+    decisions::{Kind, Open},
+    server::pulse::{Pulse, UnderWay},
+};
 
 /// The outermost layer, one for each connection.
 #[derive(Clone, Debug)]
@@ -46,13 +50,19 @@ where
         let store = Arc::clone(&self.shared.store);
         let carried =
             Carried { open, log, connection, store, under_way: self.pulse.request(), live: self.shared.live.load_full() };
+        let head = request.method() == Method::HEAD;
         let mut inner = self.inner.clone();
         let ruling = async move { inner.call(Arrival { request, carried }).await };
         Box::pin(AssertUnwindSafe(ruling).catch_unwind().map(move |ruled| {
             let mut response = match ruled {
                 Ok(Ok(Ruled { response, carried: Carried { mut open, under_way, .. } })) => {
                     open.http_status = Some(response.status().as_u16());
-                    response.map(|answer| answer.recorded(open, under_way))
+                    if head {
+                        // There is no body to come, and hyper asks for none.
+                        unsent(response, open, under_way)
+                    } else {
+                        response.map(|answer| answer.recorded(open, under_way))
+                    }
                 }
                 // The record was written while the panic passed it.
                 Err(_) => {
@@ -67,6 +77,15 @@ where
             Ok(response)
         }))
     }
+}
+
+/// An answer to HEAD: its head, with the length that the body would have.
+fn unsent(response: Response<Answer>, open: Open, under_way: UnderWay) -> Response<Answer> {
+    let (mut head, body) = response.into_parts();
+    if let (None, Some(len)) = (head.headers.get(header::CONTENT_LENGTH), body.size_hint().exact()) {
+        head.headers.insert(header::CONTENT_LENGTH, len.into());
+    }
+    Response::from_parts(head, Answer::whole(Bytes::new()).recorded(open, under_way))
 }
 
 #[cfg(test)]

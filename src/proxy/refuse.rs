@@ -71,7 +71,9 @@ pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Deci
     }
     carried.open.syncml_status = Some(status.0);
     let message = reply::cannot_go(&plain, &known.index, obstacle);
-    Ruled::answered(syncml(message, &collected.parts, &plain, &known, &collected.site, None), carried)
+    let mut response = syncml(message, &collected.parts, &plain, &known, &collected.site, None);
+    hinted(&mut response, decision, &mut carried);
+    Ruled::answered(response, carried)
 }
 
 /// The error that names the recommended version.
@@ -89,10 +91,15 @@ fn server_3(
     let message = reply::refusal(plain, &known.index, &reply::Refusal { status, supported, recommended, table });
     let mut response = syncml(message, parts, plain, known, site, None);
     carried.open.syncml_status = Some(status.0);
-    if hint_headers(response.headers_mut(), recommended, supported) {
+    hinted(&mut response, decision, &mut carried);
+    Ruled::answered(response, carried)
+}
+
+/// Says the recommended version in the head of an answer.
+pub(super) fn hinted(response: &mut Response<Answer>, decision: &Decision, carried: &mut Carried) {
+    if hint_headers(response.headers_mut(), decision.recommended(), decision.supported()) {
         carried.open.hints.push("http-header");
     }
-    Ruled::answered(response, carried)
 }
 
 /// A response with a message that protover wrote, in answer to `plain`: the request's own media type,

@@ -29,6 +29,9 @@ where
 
     fn call(&mut self, Arrival { request, mut carried }: Arrival) -> Self::Future {
         let host = framing::addressed(request.uri(), request.headers());
+        // HTTP/1.0 has no Host; the handshake may have said it.
+        let connection = Arc::clone(&carried.connection);
+        let host = if host.is_empty() { connection.server_name.as_deref().unwrap_or_default() } else { host };
         let path = request.uri().path();
         let now = carried.live.site(host, path).cloned();
         let past = now.is_none();

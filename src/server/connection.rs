@@ -42,7 +42,8 @@ pub(super) async fn serve(
 ) {
     let _ = stream.set_nodelay(true);
     let tls = acceptor.is_some();
-    let mut connection = Connection { listener: on.name.clone(), peer, tls, push: on.push, certificate: None, alive };
+    let mut connection =
+        Connection { listener: on.name.clone(), peer, tls, server_name: None, push: on.push, certificate: None, alive };
     let limits = *context.shared.live.load().limits();
     let Some(acceptor) = acceptor else {
         return http(stream, false, connection.into(), context, &limits).await;
@@ -64,6 +65,7 @@ pub(super) async fn serve(
         Ok(Some(Ok(stream))) => {
             let session = stream.get_ref().1;
             let h2 = session.alpn_protocol() == Some(b"h2");
+            connection.server_name = session.server_name().map(Into::into);
             connection.certificate = session.peer_certificates().and_then(<[_]>::first).and_then(ClientCertificate::of);
             http(stream, h2, connection.into(), context, &limits).await;
         }

@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, mpsc},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -104,7 +104,9 @@ pub(super) async fn accept(on: Arc<Listening>, socket: TcpListener, context: Arc
         };
         pause = Duration::from_millis(5);
         let Ok(permit) = Arc::clone(&context.connections).try_acquire_owned() else {
-            tokio::spawn(overloaded(stream, peer, Arc::clone(&on), Arc::clone(&context)));
+            // Saying so takes a moment; when very many have to be told, the rest are told nothing.
+            let told = Arc::clone(&context.turned_away).try_acquire_owned().ok();
+            tokio::spawn(overloaded(stream, peer, Arc::clone(&on), Arc::clone(&context), told));
             continue;
         };
         let (on, context, alive) = (Arc::clone(&on), Arc::clone(&context), alive.clone());
@@ -127,11 +129,17 @@ fn is_the_connections(error: &io::Error) -> bool {
 }
 
 /// Turns a connection away. What it wanted is not read.
-async fn overloaded(mut stream: TcpStream, peer: SocketAddr, on: Arc<Listening>, context: Arc<Context>) {
+async fn overloaded(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    on: Arc<Listening>,
+    context: Arc<Context>,
+    told: Option<OwnedSemaphorePermit>,
+) {
     let mut open = context.shared.log.open(on.name.clone(), peer, Kind::Connection);
     open.verdict = Verdict::Fail;
     open.reason = Reason::Overloaded;
-    if on.acceptor.load().is_none() {
+    if on.acceptor.load().is_none() && told.is_some() {
         let text = format!("503 overloaded (decision {})\n", open.id());
         let head = format!(
             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nRetry-After: 30\r\n\

@@ -41,7 +41,12 @@ pub(crate) struct Context {
     pub(crate) phase: watch::Receiver<Phase>,
     /// One permit for each connection.
     pub(crate) connections: Arc<Semaphore>,
+    /// One for each that is being told that there are too many.
+    pub(crate) turned_away: Arc<Semaphore>,
 }
+
+/// How many connections are told at one time that there are too many.
+const TURNED_AWAY: usize = 256;
 
 /// A running proxy.
 #[derive(Debug)]
@@ -66,7 +71,8 @@ impl Proxy {
         let (phase, watched) = watch::channel(Phase::Serving);
         let (alive, over) = mpsc::channel(1);
         let connections = Arc::new(Semaphore::new(settings.limits.connections));
-        let context = Arc::new(Context { shared: Arc::clone(&shared), phase: watched, connections });
+        let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
+        let context = Arc::new(Context { shared: Arc::clone(&shared), phase: watched, connections, turned_away });
         let mut bound = Vec::new();
         for listener in &settings.listeners {
             let (listening, socket) = Listening::bind(listener)?;
@@ -139,7 +145,11 @@ impl Proxy {
 
 fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     let bare = |settings: &Settings| -> Vec<_> {
-        settings.listeners.iter().map(|listener| (listener.name.clone(), listener.address, listener.tls.is_some())).collect()
+        settings
+            .listeners
+            .iter()
+            .map(|listener| (listener.name.clone(), listener.address, listener.tls.is_some(), listener.gateway.is_some()))
+            .collect()
     };
     [
         ("listener", bare(before) != bare(after)),

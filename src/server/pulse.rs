@@ -63,6 +63,9 @@ pub struct Pulse {
     quiet_since: Moment,
     body_since: Moment,
     blocked_since: Moment,
+    /// HTTP/2: answers that have not been handed over to their end, and since when none of them went on.
+    owed: AtomicU32,
+    owed_since: Moment,
     bytes_in: AtomicU64,
     /// The number of the request whose framing is ambiguous; 0 without.
     ambiguous: AtomicU32,
@@ -98,6 +101,8 @@ impl Pulse {
             quiet_since: Moment::default(),
             body_since: Moment::default(),
             blocked_since: Moment::default(),
+            owed: AtomicU32::new(0),
+            owed_since: Moment::default(),
             bytes_in: AtomicU64::new(0),
             ambiguous: AtomicU32::new(0),
             too_slow: AtomicBool::new(false),
@@ -112,6 +117,23 @@ impl Pulse {
         let number = self.requests.fetch_add(1, Relaxed) + 1;
         self.head_since.clear();
         UnderWay { pulse: Arc::clone(self), number }
+    }
+
+    /// An answer begins. A client that opens no window for it must not hold the connection for ever.
+    pub fn owes(&self) {
+        self.owed.fetch_add(1, Relaxed);
+        self.owed_since.set(self.born);
+    }
+
+    /// An answer went on; or it waits for its server, which has a time of its own.
+    pub fn owing(&self, waits_for_server: bool) {
+        if waits_for_server { self.owed_since.clear() } else { self.owed_since.set(self.born) }
+    }
+
+    /// An answer has ended.
+    pub fn owes_no_more(&self) {
+        self.owed.fetch_sub(1, Relaxed);
+        self.owed_since.set(self.born);
     }
 
     /// The last byte of an answer was handed over. In HTTP/1 its line waits until that byte is written:
@@ -169,6 +191,12 @@ impl Pulse {
 
     fn deadline(&self, limits: &Limits) -> Option<(Instant, Expired)> {
         if let Some(since) = self.blocked_since.get(self.born) {
+            return Some((since + limits.body_timeout, Expired::Blocked));
+        }
+        if !self.heads_are_bytes
+            && self.owed.load(Relaxed) > 0
+            && let Some(since) = self.owed_since.get(self.born)
+        {
             return Some((since + limits.body_timeout, Expired::Blocked));
         }
         if let Some(since) = self.body_since.get(self.born) {

@@ -13,7 +13,7 @@ use super::{
     body::{Cursor, Step, Steps},
     edit::Edits,
     element::{Dtd, Element, dtd},
-    header::{Field, HeaderIndex, Prologue, PublicId, Span, WbxmlPrologue, XmlPrologue},
+    header::{Field, Form, HeaderIndex, Prologue, PublicId, Span, WbxmlPrologue, XmlPrologue},
     malformed::Malformed,
     status::Status,
     version::Forms,
@@ -48,6 +48,8 @@ pub struct Own<'a> {
     pub dtd_url: Option<&'a [u8]>,
     /// The number in a WBXML header.
     pub public_id: Option<u32>,
+    /// VerDTD.
+    pub ver_dtd: Option<&'a [u8]>,
 }
 
 impl<'a> Own<'a> {
@@ -55,16 +57,19 @@ impl<'a> Own<'a> {
     #[must_use]
     pub fn of(raw: &'a [u8], index: &HeaderIndex) -> Self {
         let bytes = |span: Option<Span>| span.map(|span| span.of(raw));
+        // One in several pieces is read as such, and not repeated.
+        let plain = matches!(index.ver_dtd.form, Form::Literal | Form::WbxmlTable | Form::WbxmlOpaque);
+        let ver_dtd = bytes(plain.then_some(index.ver_dtd.text));
         match index.prologue {
             Prologue::Xml(XmlPrologue { xmlns, fpi, dtd_url, .. }) => {
-                Self { xmlns: bytes(xmlns), fpi: bytes(fpi), dtd_url: bytes(dtd_url), public_id: None }
+                Self { xmlns: bytes(xmlns), fpi: bytes(fpi), dtd_url: bytes(dtd_url), public_id: None, ver_dtd }
             }
             Prologue::Wbxml(WbxmlPrologue { public_id, xmlns, .. }) => {
                 let (fpi, public_id) = match public_id {
                     PublicId::Text { fpi } => (Some(fpi), None),
                     PublicId::Number { value, .. } => (None, Some(value)),
                 };
-                Self { xmlns: bytes(xmlns.map(|field| field.text)), fpi: bytes(fpi), dtd_url: None, public_id }
+                Self { xmlns: bytes(xmlns.map(|field| field.text)), fpi: bytes(fpi), dtd_url: None, public_id, ver_dtd }
             }
         }
     }
@@ -139,7 +144,8 @@ pub fn bridge(raw: &[u8], index: &HeaderIndex, crossing: &Crossing<'_>) -> Resul
             bridged.replace(name, field.place, value(raw, index, field, element, text));
         }
     };
-    field("VerDTD", index.ver_dtd, Element::VerDTD, &to.dtd);
+    let ver_dtd = crossing.own.ver_dtd.and_then(|own| std::str::from_utf8(own).ok()).map_or(&*to.dtd, str::trim);
+    field("VerDTD", index.ver_dtd, Element::VerDTD, ver_dtd);
     field("VerProto", index.ver_proto, Element::VerProto, &to.version.to_string());
     if let (Some(from), Some(to)) = (dtd(&from.dtd), dtd(&to.dtd))
         && to < from

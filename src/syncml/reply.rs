@@ -39,7 +39,10 @@ pub fn refusal(raw: &[u8], index: &HeaderIndex, refusal: &Refusal<'_>) -> Vec<u8
     let ver_dtd = index.text(raw, index.ver_dtd);
     let writable = is_grammatical(&ver_proto) && table.knows_dtd(&ver_dtd);
     let instead = if writable { None } else { recommended.and_then(|version| table.get(version)) };
-    let mut answer = Answer::to(raw, index, instead, "1");
+    // 1 in a new session, which is what the first message of one has; the session's own number in another.
+    let msg_id = index.text(raw, index.msg_id);
+    let counts = !msg_id.is_empty() && msg_id.bytes().all(|byte| byte.is_ascii_digit());
+    let mut answer = Answer::to(raw, index, instead, if counts { &msg_id } else { "1" });
     let mut items: Vec<String> = supported.iter().map(Version::to_string).collect();
     items.push(sentence(status, Family::claimed_by(&ver_proto), recommended));
     answer.header_status(&index.text(raw, index.msg_id), status, &items);

@@ -73,7 +73,7 @@ async fn hop_by_hop_and_forwarding_headers_are_ours() {
         ("x-forwarded-proto", "http"),
         ("x-forwarded-host", "dm.example"),
         ("forwarded", "for=127.0.0.1;host=\"dm.example\";proto=http"),
-        ("via", "1.0 gateway, 1.1 protover"),
+        ("via", "1.1 protover"),
         ("x-end", "2"),
         ("x_wap_profile", "kept"),
     ] {

@@ -24,6 +24,7 @@ mod purity;
 mod push;
 mod redis;
 mod resp_uri;
+mod review;
 mod rig;
 mod sessions;
 mod step_down;

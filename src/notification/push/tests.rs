@@ -118,6 +118,8 @@ fn what_is_no_notification_is_said() {
     // Only headers: there is no content that could be another.
     let headers = b"--b\r\nContent-Type: application/vnd.syncml.notification\r\nX: y\n\nz\r\n--b--\r\n";
     assert_eq!(Push::read("multipart/related; boundary=b", headers).unwrap_err(), Unreadable::NoNotification);
+    let (content_type, empty) = submission("\n", "base64", b"\n \n");
+    replaced(&content_type, &empty, b"", NOTE);
     let (content_type, body) = submission("\n", "base64", b"!!!");
     assert_eq!(Push::read(&content_type, &body).unwrap_err(), Unreadable::TransferEncoding);
 }

@@ -67,6 +67,7 @@ async fn a_handler_that_panics_is_a_500_with_one_line_and_the_connection_goes_on
             listener: "d".into(),
             peer: ([127, 0, 0, 1], 1).into(),
             tls: false,
+            server_name: None,
             push: false,
             certificate: None,
             alive,
