@@ -97,6 +97,10 @@ impl Push {
     /// The body with another notification in the place of this one, packed alike.
     #[must_use]
     pub fn with(&self, body: &[u8], notification: &[u8]) -> Vec<u8> {
+        if notification == self.notification {
+            // However oddly it is packed.
+            return body.to_vec();
+        }
         let (before, rest) = body.split_at_checked(self.place.start).unwrap_or((body, b""));
         let (theirs, after) = rest.split_at_checked(self.place.len()).unwrap_or((rest, b""));
         let packed = match self.packing {
