@@ -9,6 +9,7 @@ use super::{
     site::Policies,
 };
 
+mod account;
 mod listener;
 mod rule;
 mod server;

@@ -36,7 +36,7 @@ pub(super) fn by(site: &Site, versions: &VersionTable, facts: &Facts<'_>, rule: 
     let decision = match &facts.content {
         Content::Message(message) => {
             let case = Case::new(site, versions, facts, message, then);
-            case.as_notified(case.by_rule().unwrap_or_else(|| case.by_default()))
+            case.accounted(case.as_notified(case.by_rule().unwrap_or_else(|| case.by_default())))
         }
         Content::Malformed | Content::NotSyncMl | Content::Dm2 => without_message(site, facts, then),
     };
@@ -52,7 +52,8 @@ pub fn pinned(site: &Site, versions: &VersionTable, facts: &Facts<'_>, pin: &Pin
     if message.declared.known() != pin.declared {
         return None;
     }
-    let then = Then { server: Some(server), recommend: pin.recommended, lossy: pin.lossy, ..Then::default() };
+    let (recommend, account) = (pin.recommended, Some(pin.account));
+    let then = Then { server: Some(server), recommend, lossy: pin.lossy, account, ..Then::default() };
     let case = Case::new(site, versions, facts, message, &then);
     let passed = || Decision { server, used: pin.used, ..case.pass(Reason::SessionPinned) };
     let decision = match pin.kept {
@@ -60,7 +61,7 @@ pub fn pinned(site: &Site, versions: &VersionTable, facts: &Facts<'_>, pin: &Pin
         Kept::Advise => case.advise(passed()),
         Kept::Bridge => case.bridge(pin.used?, server, Reason::SessionPinned),
     };
-    Some(Decision { rule: pin.rule.as_deref().map(Into::into), ..decision })
+    Some(Decision { rule: pin.rule.as_deref().map(Into::into), ..case.accounted(decision) })
 }
 
 /// The versions of a family that are in the lists of servers, descending.
@@ -111,6 +112,7 @@ pub(super) const fn ruling(verdict: Verdict, reason: Reason) -> Decision {
         lossy: false,
         status: Status::PROTOCOL_VERSION_NOT_SUPPORTED,
         body_hints: false,
+        account: false,
         trial: false,
     }
 }
@@ -333,6 +335,16 @@ impl<'c> Case<'c> {
         let tries = self.site.servers.get(decision.server).is_some_and(|server| server.trial.is_some());
         let may = self.message.first && self.message.integrity == Integrity::None && decision.verdict != Verdict::Refuse;
         Decision { trial: tries && may, ..decision }
+    }
+
+    /// Adds whether the device's account is to learn the recommended version: only where the device goes on
+    /// with another for now.
+    fn accounted(&self, decision: Decision) -> Decision {
+        let wanted = self.site.carriers.account && self.then.account.unwrap_or(true);
+        let other =
+            self.message.declared.known().is_some_and(|declared| decision.recommended.is_some_and(|told| told != declared));
+        let goes_on = matches!(decision.verdict, Verdict::Advise | Verdict::Bridge);
+        Decision { account: wanted && other && goes_on && self.message.declared.family() == Family::Dm, ..decision }
     }
 
     /// Adds where hints may go. A protected message shows a device that checks what it gets; for that

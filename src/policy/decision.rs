@@ -20,6 +20,7 @@ pub struct Decision {
     pub(super) lossy: bool,
     pub(super) status: Status,
     pub(super) body_hints: bool,
+    pub(super) account: bool,
     pub(super) trial: bool,
 }
 
@@ -127,6 +128,13 @@ impl Decision {
             supported,
             ..self
         }
+    }
+
+    /// Whether the recommended version is to be written into the device's account: the site does that, no
+    /// rule says otherwise, and the device uses another.
+    #[must_use]
+    pub const fn account(&self) -> bool {
+        self.account
     }
 
     /// Whether hints may go into the body; without, they go into an HTTP header only.

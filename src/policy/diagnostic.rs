@@ -92,6 +92,8 @@ codes! {
     BadHost = "P0308" Error,
     /// Not a path.
     BadPath = "P0309" Error,
+    /// Not a path in a management tree.
+    BadNodeUri = "P0310" Error,
     /// The same name twice.
     DuplicateName = "P0401" Error,
     /// The same host and path twice.
@@ -122,6 +124,10 @@ codes! {
     NoClientCertificates = "P0508" Warning,
     /// A key that has no effect as things are.
     NoEffect = "P0509" Warning,
+    /// Accounts cannot be found without the server's identifier.
+    NoServerId = "P0510" Error,
+    /// A version that cannot stand in an account.
+    NotInAccounts = "P0511" Warning,
 }
 
 impl fmt::Display for Code {

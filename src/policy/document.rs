@@ -150,6 +150,10 @@ pub(super) struct Value<'d> {
 }
 
 impl<'d> Value<'d> {
+    pub(super) const fn key(&self) -> &'static str {
+        self.key
+    }
+
     pub(super) fn span(&self) -> Range<usize> {
         self.value.span()
     }
@@ -180,11 +184,6 @@ impl<'d> Value<'d> {
             DeValue::Table(_) => "a table",
         };
         self.report(Code::WrongType, format!("`{}` must be {expected}", self.key), format!("this is {is}"), help);
-    }
-
-    /// The value belongs to a later release.
-    pub(super) fn not_yet(&self, which: &str, what: &str) {
-        not_yet(self.file, self.span(), which, what);
     }
 
     /// The string, quietly.

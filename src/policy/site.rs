@@ -9,9 +9,11 @@ use crate::syncml::{
     version::{Family, Version, VersionTable},
 };
 
+mod account;
 mod server;
 mod settings;
 
+pub use account::{Account, Node, ValueForm};
 pub use server::{HostHeader, RespUri, Server, Speaks, Trial, Trigger};
 pub use settings::{
     ClientAuth, Decisions, DecisionsTo, DeviceIds, Limits, Listener, ListenerTls, OnLogFailure, Redis, Sessions, Settings, Store,
@@ -56,6 +58,8 @@ pub struct Site {
     pub malformed: OnMalformed,
     /// Where the recommended version is said.
     pub carriers: Carriers,
+    /// What is written into the DM accounts of devices.
+    pub account: Option<Account>,
     /// The file with the passwords that MACs are made with.
     pub secrets: Option<PathBuf>,
     /// What becomes of notifications, and of the sessions that answer them.
@@ -175,10 +179,12 @@ pub struct Carriers {
     pub status_item: bool,
     /// An EMI in SyncHdr/Meta.
     pub header_meta: bool,
+    /// A leaf of the device's DM account.
+    pub account: bool,
 }
 
 impl Carriers {
-    /// Whether any of them is in the body.
+    /// Whether any of them is in the body of an answer.
     #[must_use]
     pub const fn any_in_body(self) -> bool {
         self.status_item || self.header_meta
@@ -230,4 +236,6 @@ pub struct Then {
     pub recommend: Option<Version>,
     /// Whether a bridge may drop what the other version has no word for.
     pub lossy: bool,
+    /// Whether the recommended version is written into the device's account, where the site does that.
+    pub account: Option<bool>,
 }

@@ -165,6 +165,7 @@ impl Remembered {
         pin.used = decision.used();
         pin.recommended = decision.recommended();
         pin.lossy = decision.lossy();
+        pin.account = decision.account();
         pin.rule = decision.rule().map(ToString::to_string);
         let key = std::mem::take(&mut self.pin);
         self.put(&key, pin.write(), self.keep.idle).await;

@@ -25,6 +25,9 @@ pub struct Pin {
     pub server: String,
     /// Whether a bridge may drop what the other version has no word for.
     pub lossy: bool,
+    /// Whether the device's account is to learn the recommended version.
+    #[serde(default)]
+    pub account: bool,
     /// The rule that decided.
     pub rule: Option<String>,
     /// The digest of the policy that decided.
@@ -55,6 +58,7 @@ impl Pin {
             recommended: None,
             server: server.to_owned(),
             lossy: false,
+            account: false,
             rule: None,
             policy: policy.to_owned(),
         }

@@ -95,6 +95,7 @@ fn every_key_has_an_example() {
         "[unsupported]\n",
         "[malformed]\n",
         "[hint]\n",
+        "[account]\n",
         "[notification]\n",
         "[[rule]]\n",
         "[[rule]]\n[rule.when]\n",

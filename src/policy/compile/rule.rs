@@ -91,7 +91,7 @@ fn when_of(table: Table<'_>, versions: &VersionTable, places: &mut Places) -> Wh
 fn then_of(table: Table<'_>, servers: &[Server], versions: &VersionTable, places: &mut Places) -> Then {
     let verdicts = [Verdict::Pass, Verdict::Advise, Verdict::Bridge, Verdict::Refuse].map(|verdict| (verdict.code(), verdict));
     let (said, server, to) = (table.get("verdict"), table.get("server"), table.get("to"));
-    let (recommend, lossy) = (table.get("recommend"), table.get("lossy"));
+    let (recommend, lossy, account) = (table.get("recommend"), table.get("lossy"), table.get("account"));
     let verdict = said.and_then(|value| value.choice(&verdicts));
     places.verdict = said.map(|value| value.span());
     places.to = to.map(|value| value.span());
@@ -102,6 +102,7 @@ fn then_of(table: Table<'_>, servers: &[Server], versions: &VersionTable, places
         to: to.as_ref().and_then(|value| value::version(value, versions)),
         recommend: recommend.as_ref().and_then(|value| value::version(value, versions)),
         lossy: lossy.and_then(|value| value.boolean()).unwrap_or_default(),
+        account: account.and_then(|value| value.boolean()),
     };
     let odd = |value: &Value<'_>, key: &str, help: &str| {
         let title = format!("`{key}` does not go with this verdict");
@@ -115,7 +116,7 @@ fn then_of(table: Table<'_>, servers: &[Server], versions: &VersionTable, places
             odd(&value, key, "it belongs to verdict = \"bridge\"");
         }
     }
-    if [said, server, to, recommend, lossy].iter().all(Option::is_none) {
+    if [said, server, to, recommend, lossy, account].iter().all(Option::is_none) {
         let help = "such as then = { verdict = \"pass\" }; the default decision needs no rule";
         table.file.report(Code::SaysNothing, table.span.clone(), "this rule says nothing", "empty", Some(help));
     }

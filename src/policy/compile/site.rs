@@ -4,13 +4,15 @@ use std::{cmp::Ordering, ops::Range, path::PathBuf, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
-use super::{rule, server, value};
+use super::{account, rule, server, value};
 use crate::{
     policy::{
         diagnostic::{Code, Diagnostic, Source},
         document::{File, Table, Value},
         glob::Glob,
-        site::{Carriers, Higher, Mode, Notification, NotificationCarrier, OnMalformed, Rule, Server, Site, Unsupported},
+        site::{
+            Account, Carriers, Higher, Mode, Notification, NotificationCarrier, OnMalformed, Rule, Server, Site, Unsupported,
+        },
     },
     syncml::version::{Family, Version, VersionTable},
 };
@@ -60,6 +62,9 @@ pub(super) fn read(root: Table<'_>, versions: &VersionTable) -> Option<Read> {
     let malformed = [("refuse", OnMalformed::Refuse), ("pass", OnMalformed::Pass)];
     let malformed = then(root.table("malformed", "[malformed]"), &malformed);
     let carriers = root.table("hint", "[hint]").map_or(HEADER_ONLY, carriers);
+    let written = root.get("account").or_else(|| root.get("hint")).map(|value| value.span());
+    let account = root.table("account", "[account]").map(account::read);
+    let account = account.or_else(|| carriers.account.then(Account::default));
     let notification = root.table("notification", "[notification]").map(notification);
     let (rules, rule_places): (Vec<Rule>, Vec<_>) =
         rule::read(root.tables("rule", "[[rule]]"), &servers, versions).into_iter().unzip();
@@ -83,10 +88,14 @@ pub(super) fn read(root: Table<'_>, versions: &VersionTable) -> Option<Read> {
         unsupported,
         malformed,
         carriers,
+        account,
         secrets,
         notification,
         rules,
     };
+    if let (Some(account), Some(span)) = (&site.account, written) {
+        account::check(file, span, account, &site);
+    }
     Some(Read { source, site, name: name_place, hosts: host_places, servers: server_places, rules: rule_places, recommend })
 }
 
@@ -168,24 +177,21 @@ fn notification(table: Table<'_>) -> Notification {
     Notification { recommend, devices, carrier, higher }
 }
 
-const HEADER_ONLY: Carriers = Carriers { http_header: true, status_item: false, header_meta: false };
+const HEADER_ONLY: Carriers = Carriers { http_header: true, status_item: false, header_meta: false, account: false };
 
 fn carriers(table: Table<'_>) -> Carriers {
     let Some(value) = table.get("carriers") else {
         table.finish();
         return HEADER_ONLY;
     };
-    let mut carriers = Carriers { http_header: false, status_item: false, header_meta: false };
-    let choices = [("http-header", 0), ("status-item", 1), ("header-meta", 2)];
+    let mut carriers = Carriers { http_header: false, ..HEADER_ONLY };
+    let choices = [("http-header", 0), ("status-item", 1), ("header-meta", 2), ("account", 3)];
     for item in value.list() {
-        if item.as_str() == Some("account") {
-            item.not_yet("the carrier \"account\"", "editing accounts is");
-            continue;
-        }
         match item.choice(&choices) {
             Some(0) => carriers.http_header = true,
             Some(1) => carriers.status_item = true,
-            Some(_) => carriers.header_meta = true,
+            Some(2) => carriers.header_meta = true,
+            Some(_) => carriers.account = true,
             None => {}
         }
     }

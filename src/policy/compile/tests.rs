@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    policy::diagnostic::{self, Severity},
+    policy::{
+        diagnostic::{self, Severity},
+        site::Node,
+    },
     syncml::version::Version,
 };
 
@@ -70,6 +73,7 @@ fn cases() -> Vec<(Code, String)> {
         (Code::BadShare, site(&rule("share = \"1/3\"", "verdict = \"pass\""))),
         (Code::BadHost, changed("a.example", "http://a.example/")),
         (Code::BadPath, changed("hosts", "path = \"dm\"\nhosts")),
+        (Code::BadNodeUri, site("[account]\nbootstrap = true\nuri = \"./DMAcc/Ext/ProtoVer\"\n")),
         (Code::DuplicateName, site("[[server]]\nname = \"s\"\nurl = \"http://127.0.0.1:2\"\nspeaks = [\"DM/1.3\"]\n")),
         (
             Code::HostClash,
@@ -91,6 +95,14 @@ fn cases() -> Vec<(Code, String)> {
         (Code::SaysNothing, site(&rule("", ""))),
         (Code::BridgesToUnspoken, site(&rule("", "verdict = \"bridge\", to = \"DM/1.3\""))),
         (Code::NoClientCertificates, site(&rule("client_certificate = \"CN=*\"", "verdict = \"pass\""))),
+        (Code::NoServerId, site("[hint]\ncarriers = [\"account\"]\n")),
+        (
+            Code::NotInAccounts,
+            changed(
+                "\"DM/1.2\"]",
+                "\"DM/1.3\"]\n[hint]\ncarriers = [\"account\"]\n[account]\npreset = \"windows\"\nserver_id = \"a\"",
+            ),
+        ),
         (Code::NoEffect, proxy("[decisions]\nkey_file = \"k\"\n")),
     ]
 }
@@ -123,7 +135,7 @@ fn everything_that_is_wrong_is_said_at_once() {
     found.sort_unstable();
     let mut expected = vec![
         "P0103", "P0303", "P0106", "P0301", "P0102", "P0102", "P0304", // the process
-        "P0104", "P0308", "P0107", "P0309", "P0105", "P0304", "P0106", "P0105", "P0201", "P0102", "P0105", "P0403", "P0101",
+        "P0104", "P0308", "P0107", "P0309", "P0105", "P0304", "P0105", "P0201", "P0102", "P0105", "P0403", "P0101",
     ];
     expected.sort_unstable();
     assert_eq!(found, expected);
@@ -154,6 +166,45 @@ fn a_policy_becomes_what_it_says() {
     let versions: Vec<String> = when.version.iter().flatten().map(Version::to_string).collect();
     assert_eq!((versions.join(" ").as_str(), when.share), ("DM/1.2 DM/1.3 DM/1.4", Some(1250)));
     assert_eq!((site.digest.len(), site.rules[0].then.to), (16, Some(Version::DM_1_1)));
+}
+
+#[test]
+fn what_is_written_into_accounts() {
+    let with = |text: &str| {
+        let text = format!("{SITE}[hint]\ncarriers = [\"account\"]\n[account]\nserver_id = \"a\"\n{text}");
+        let compiled = compile(&[source(PROXY, LISTENER), source("a.toml", &text)]);
+        assert!(compiled.diagnostics.is_empty(), "{}", diagnostic::render(&compiled.diagnostics, false));
+        compiled.policies.unwrap().sites[0].account.clone().unwrap()
+    };
+    let plain = with("");
+    assert_eq!((plain.root(), plain.below(), &plain.node), ("./DMAcc", "Ext/Protover/ProtoVer", &Node::Discover));
+    assert_eq!(plain.value(Version::DM_1_3).as_deref(), Some("1.3"));
+    assert_eq!(plain.value(Version::SYNCML_1_2), None);
+    let windows = with("preset = \"windows\"");
+    let leaf = ("./SyncML/DMAcc", "Ext/Microsoft/ProtoVer", &Node::Sha256);
+    assert_eq!((windows.root(), windows.below(), &windows.node), leaf);
+    assert_eq!((windows.value(Version::DM_1_2).as_deref(), windows.value(Version::DM_1_3)), (Some("1.2"), None));
+    let own = with(
+        "uri = \"./Vendor/{account}/{vendor}/V\"\nvendor = \"Acme\"\naccount = \"name\"\nname = \"x1\"\nvalue = \"verproto\"",
+    );
+    assert_eq!((own.root(), own.below(), own.node.clone()), ("./Vendor", "Acme/V", Node::Named("x1".into())));
+    assert_eq!(own.value(Version::DM_1_3).as_deref(), Some("DM/1.3"));
+}
+
+#[test]
+fn paths_that_are_none_of_a_leaf_in_an_account() {
+    for uri in [
+        "DMAcc/{account}/V",
+        "./{account}/V",
+        "./DMAcc/{account}",
+        "./DMAcc/{account}/{account}/V",
+        "./DMAcc/x{account}/V",
+        "./DMAcc//{account}/V",
+        "./DMAcc/{account}/{user}",
+    ] {
+        let text = format!("{SITE}[account]\nbootstrap = true\nuri = \"{uri}\"\n");
+        assert_eq!(codes(&[source(PROXY, LISTENER), source("a.toml", &text)]), ["P0310"], "{uri}");
+    }
 }
 
 #[test]

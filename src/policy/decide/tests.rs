@@ -58,6 +58,29 @@ fn of(site: &str, ver_proto: &str) -> String {
 }
 
 #[test]
+fn accounts_learn_only_what_their_device_does_not_use_yet() {
+    let site = format!(
+        "{SERVERS}[unsupported]\nthen = \"bridge\"\n[hint]\ncarriers = [\"account\"]\n[account]\nserver_id = \"a\"\n\
+         [[rule]]\nname = \"first\"\nwhen = {{ share = \"50%\" }}\nthen = {{ account = true }}\n\
+         [[rule]]\nname = \"not yet\"\nwhen = {{}}\nthen = {{ account = false }}\n"
+    );
+    let policies = policies(&site);
+    let told = |ver_proto: &'static str, device: &'static str| {
+        let message = Message { device: Cow::Borrowed(device), ..message(ver_proto) };
+        decide(&policies.sites[0], &policies.versions, &facts(Content::Message(message))).account()
+    };
+    let devices = ["IMEI:1", "IMEI:2", "IMEI:3", "IMEI:4", "IMEI:5", "IMEI:6", "IMEI:7", "IMEI:8"];
+    let (within, without): (Vec<&str>, Vec<&str>) = devices.iter().partition(|device| bucket(device) < 5000);
+    assert!(!within.is_empty() && !without.is_empty());
+    for device in within {
+        assert!(told("DM/1.2", device) && told("DM/1.1", device), "{device}");
+        assert!(!told("DM/1.3", device), "it uses the recommended one");
+        assert!(!told("DM/9.9", device) && !told("SyncML/1.2", device));
+    }
+    assert!(without.iter().all(|device| !told("DM/1.2", device)));
+}
+
+#[test]
 fn the_default_decision() {
     let unsupported = |then: &str| format!("{NEW}[unsupported]\nthen = \"{then}\"\n");
     let bridge = unsupported("bridge");
