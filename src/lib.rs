@@ -1,5 +1,6 @@
 //! A version-negotiating proxy for OMA Device Management (SyncML DM).
 
+pub mod account;
 pub mod cli;
 pub mod config;
 pub mod decisions;

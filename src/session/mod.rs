@@ -1,20 +1,25 @@
 //! What has to be remembered between the messages of a session, and between sessions: the decision that
-//! a session began with, what was learnt of servers that do not say what they speak, and the nonces of MACs.
+//! a session began with, what was learnt of servers that do not say what they speak, the nonces of MACs, and
+//! what is known of a device's account.
 //!
 //! Nothing here knows where it is kept: these are values, and the keys they are found under. Each says
 //! with `v` which release can read it, so that two releases can share one store. A reader ignores what
 //! it does not know, and takes a value of a later form for none at all.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod account;
 mod address;
 mod attempts;
+mod injected;
 mod learnt;
 mod nonces;
 mod notified;
 mod pin;
 
+pub use account::{Account, Left, Step, Wanted};
 pub use address::Address;
 pub use attempts::Attempts;
+pub use injected::{Injected, Injection};
 pub use learnt::Learnt;
 pub use nonces::Nonces;
 pub use notified::Notified;
