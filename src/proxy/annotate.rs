@@ -7,6 +7,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Uri, Version, header, reque
 use hyper::body::Incoming;
 
 use super::{
+    account::{self, Accounting},
     arrived::{Arrived, Content},
     body::{Answer, Sent},
     decode::integrity,
@@ -53,6 +54,8 @@ pub(super) struct Return {
     /// The request's message.
     pub(super) known: Option<Known>,
     pub(super) enforce: bool,
+    /// What the carrier `account` has to do.
+    pub(super) account: Option<Box<Accounting>>,
 }
 
 /// Whether a hint may go into the body. A client tells MaxMsgSize at the beginning of a session, so
@@ -65,13 +68,13 @@ pub(super) fn body_hints_wanted(decision: &Decision, site: &LiveSite, known: &Kn
 }
 
 /// A server's answer that was read.
-struct Read {
-    plain: Bytes,
-    index: HeaderIndex,
+pub(super) struct Read {
+    pub(super) plain: Bytes,
+    pub(super) index: HeaderIndex,
     /// The MAC that covers it, when that can be made anew.
     hmac: Option<Hmac>,
     /// Whether something covers it that cannot.
-    protected: bool,
+    pub(super) protected: bool,
 }
 
 /// An answer to what is no message.
@@ -106,7 +109,7 @@ fn towards_device(mut head: response::Parts, returns: &Return, carried: &mut Car
 /// when the answer may have to be edited.
 pub(super) async fn annotate(
     arrived: Arrived,
-    returns: Return,
+    mut returns: Return,
     parts: Option<&Parts>,
     plain: &Bytes,
     mut carried: Carried,
@@ -154,6 +157,9 @@ pub(super) async fn annotate(
         body_hints(&returns, plain, &read, &mut changed, &mut carried);
     }
     new_resp_uri(&returns, plain, &read, &mut changed, &mut carried).await;
+    if let Some(accounting) = returns.account.take() {
+        account::put_in(*accounting, &returns, &read, &mut changed, &mut carried).await;
+    }
     if changed.edits.is_empty() {
         return whole(head, raw, carried);
     }
@@ -171,9 +177,9 @@ pub(super) async fn annotate(
 
 /// What is to be changed in an answer.
 #[derive(Default)]
-struct Changed {
-    edits: Edits,
-    names: Vec<Cow<'static, str>>,
+pub(super) struct Changed {
+    pub(super) edits: Edits,
+    pub(super) names: Vec<Cow<'static, str>>,
 }
 
 /// An answer as it came.

@@ -37,7 +37,8 @@ pub(super) fn needs(exchange: &Exchange, decision: &Decision, site: &LiveSite, r
     let Some(known) = exchange.message.as_ref().filter(|_| site.site.mode == Mode::Enforce) else {
         return Needs { message: false, any: false, head: false };
     };
-    let head = decision.verdict() == Verdict::Bridge || body_hints_wanted(decision, site, known);
+    let account = exchange.account.is_some();
+    let head = account || decision.verdict() == Verdict::Bridge || body_hints_wanted(decision, site, known);
     let server = site.site.servers.get(decision.server());
     let resp_uri = server.is_some_and(|server| server.resp_uri == RespUri::Rewrite);
     Needs { message: head || remembers || resp_uri, any: decision.trial() || decision.verdict() == Verdict::Bridge, head }

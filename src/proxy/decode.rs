@@ -37,7 +37,7 @@ where
 fn decode(mut collected: Collected) -> Exchange {
     let integrity = integrity(&collected.parts.headers);
     let Body::Read { plain, .. } = &collected.body else {
-        return Exchange { collected, message: None, malformed: None, integrity, notified: None };
+        return Exchange { collected, message: None, malformed: None, integrity, notified: None, account: None };
     };
     let encoding = sniff(plain);
     let record = &mut collected.carried.open;
@@ -65,7 +65,7 @@ fn decode(mut collected: Collected) -> Exchange {
         });
         record.declared_dtd = Some(bounded(&text(known.index.ver_dtd), 64));
     }
-    Exchange { collected, message, malformed, integrity, notified: None }
+    Exchange { collected, message, malformed, integrity, notified: None, account: None }
 }
 
 /// What SyncHdr says, and (strict) whether the rest can be read.

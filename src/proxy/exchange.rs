@@ -8,6 +8,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
+    account::Accounting,
     body::Answer,
     live::Live,
     live::LiveSite,
@@ -141,6 +142,8 @@ pub struct Exchange {
     pub integrity: Integrity,
     /// The version that the device was notified of, when its session answers a notification.
     pub notified: Option<Version>,
+    /// What the carrier `account` has to do in the session.
+    pub(super) account: Option<Box<Accounting>>,
 }
 
 /// What was read in a message.

@@ -7,10 +7,11 @@ use http::{HeaderValue, Request, StatusCode, Uri, Version, header, uri::PathAndQ
 use tokio::time::Instant;
 
 use super::{
+    account::Accounting,
     annotate::{self, Return},
     arrived::{self, Arrived},
     body::{Sent, Through},
-    exchange::{Body, Carried, Exchange, Judged, Ruled},
+    exchange::{Body, Carried, Exchange, Judged, Known, Ruled},
     framing, headers,
     live::LiveSite,
     refuse,
@@ -119,15 +120,15 @@ impl Conversation<'_> {
         carried.open.upstream = Some(began.elapsed());
         match answer {
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => failed(Failure::Broke, carried),
-            Ok(Ok(response)) => annotate::through(response, &self.returns(None, decision), carried),
+            Ok(Ok(response)) => annotate::through(response, &self.returns(None, decision, None), carried),
             Ok(Err(failure)) => failed(failure, carried),
             Err(_) => too_slow(carried),
         }
     }
 
-    fn returns(self, known: Option<super::exchange::Known>, decision: Decision) -> Return {
+    fn returns(self, known: Option<Known>, decision: Decision, account: Option<Box<Accounting>>) -> Return {
         let Self { site, host, asked, uri, .. } = self;
-        Return { enforce: site.site.mode == Mode::Enforce, site, decision, uri, known, host, asked }
+        Return { enforce: site.site.mode == Mode::Enforce, site, decision, uri, known, host, asked, account }
     }
 
     /// Sends a message, in other versions too where that is to be tried, and sees to what is remembered.
@@ -190,7 +191,7 @@ impl Conversation<'_> {
         }
         let plain = exchange.plain().clone();
         let parts = keeps.then_some(exchange.collected.parts);
-        let returns = self.returns(exchange.message, decision);
+        let returns = self.returns(exchange.message, decision, exchange.account);
         annotate::annotate(arrived, returns, parts.as_ref(), &plain, exchange.collected.carried).await
     }
 

@@ -15,6 +15,7 @@ mod headers;
 mod live;
 mod media;
 
+mod account;
 mod admit;
 mod annotate;
 mod arrived;

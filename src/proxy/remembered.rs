@@ -76,7 +76,24 @@ impl Remembered {
     }
 
     async fn put(&mut self, key: &str, value: Vec<u8>, ttl: Duration) {
-        self.degraded |= self.store.put(key, value.into(), ttl).await.is_err();
+        self.keep(key, value, ttl).await;
+    }
+
+    /// The value of a key, which lives as long again then.
+    pub(super) async fn recall(&mut self, key: &str, renew: Duration) -> Option<Bytes> {
+        self.get(key, Some(renew)).await
+    }
+
+    /// Keeps a value. Whether it is kept.
+    pub(super) async fn keep(&mut self, key: &str, value: Vec<u8>, ttl: Duration) -> bool {
+        let kept = self.store.put(key, value.into(), ttl).await.is_ok();
+        self.degraded |= !kept;
+        kept
+    }
+
+    /// For how long a session is remembered.
+    pub(super) const fn idle(&self) -> Duration {
+        self.keep.idle
     }
 
     /// Asks what is known of the servers whose versions are found out.
@@ -222,9 +239,7 @@ impl Remembered {
 
     /// Keeps what a token of a RespURI stands for. Whether it is kept.
     pub(super) async fn keep_uri(&mut self, site: &str, token: &str, path_and_query: String) -> bool {
-        let kept = self.store.put(&uri_key(site, token), Address::write(path_and_query).into(), self.keep.idle).await.is_ok();
-        self.degraded |= !kept;
-        kept
+        self.keep(&uri_key(site, token), Address::write(path_and_query), self.keep.idle).await
     }
 }
 

@@ -13,7 +13,9 @@ use http::{StatusCode, header};
 use tower::Service;
 
 use super::{
-    Boxed, Shared, always_ready,
+    Boxed, Shared,
+    account::{self, Remains},
+    always_ready,
     exchange::{Exchange, Judged, Known, Ruled},
     framing,
     remembered::Remembered,
@@ -92,6 +94,7 @@ impl<S> Session<S> {
             || collected.site.secrets.is_some()
             || (site.notification.is_some() && known.first)
             || kept_uri
+            || decision.account()
             || replaced;
         needed.then(|| {
             let text = |field: Field| known.index.text(exchange.plain(), field);
@@ -143,7 +146,11 @@ async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> 
         }
     }
     exchange.collected.carried.decided(&decision);
+    let left = account::recall(&mut exchange, &decision, &mut remembered).await;
     exchange.collected.carried.open.store = Some(remembered.name());
+    if left == Remains::Nothing {
+        return Err(account::answered_here(exchange, remembered).await);
+    }
     Ok(Judged { exchange, decision, remembered: Some(remembered) })
 }
 

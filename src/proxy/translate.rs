@@ -28,7 +28,8 @@ pub(super) struct Translated {
 }
 
 /// Edits a message for its server: into the version that was decided on, and its Target from the address
-/// that protover gave the device in a RespURI to that of the server. `None` when it stays as it is.
+/// that protover gave the device in a RespURI to that of the server, and without what answers a command of
+/// protover's own. `None` when it stays as it is.
 ///
 /// # Errors
 /// [`Obstacle`] when it cannot be taken to that version.
@@ -38,7 +39,9 @@ pub(super) fn translate(
     own: Option<&OwnAddress>,
 ) -> Result<Option<Translated>, Obstacle> {
     let Some(known) = &exchange.message else { return Ok(None) };
-    let (raw, index) = (exchange.plain(), &known.index);
+    // What is taken out stands behind SyncHdr, so the index holds for either.
+    let stripped = exchange.account.as_ref().and_then(|account| account.stripped.as_ref());
+    let (raw, index) = (stripped.unwrap_or_else(|| exchange.plain()), &known.index);
     let versions = exchange.collected.carried.live.versions();
     let forms = |version| versions.get(version);
     let mut bridged = Bridged::default();
@@ -54,7 +57,10 @@ pub(super) fn translate(
     {
         bridged.replace("Target", index.target.place, value(raw, index, index.target, Element::LocURI, &own.uri));
     }
-    let Bridged { edits, names } = bridged;
+    let Bridged { edits, mut names } = bridged;
+    if stripped.is_some() {
+        names.push("account-answer".into());
+    }
     Ok((!names.is_empty()).then(|| Translated { bytes: edits.apply(raw), names, to: to.cloned() }))
 }
 

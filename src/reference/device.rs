@@ -1,6 +1,6 @@
 //! The device: a DM client with a few accounts.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::net::SocketAddr;
 
 use http::Uri;
 use rustls::RootCertStore;
@@ -10,6 +10,7 @@ use super::{
     client::{HMAC, Http, resolve},
     document::{Document, Header, Node},
     outcome::{Carried, Exchange, Outcome, Refused},
+    tree::{self, Manners, Tree},
 };
 use crate::syncml::{
     alert::StartedBy,
@@ -58,7 +59,9 @@ pub struct Device {
     /// The server's identifier and password: each of its messages must have a MAC then.
     pub server: Option<Credentials>,
     /// Its management tree.
-    pub tree: BTreeMap<String, String>,
+    pub tree: Tree,
+    /// How it takes to commands on its accounts.
+    pub manners: Manners,
     pub(super) http: Http,
 }
 
@@ -74,8 +77,7 @@ impl Device {
     pub fn new(id: &str, version: Version) -> Self {
         let tree =
             [("./DevInfo/DevId", id), ("./DevInfo/Man", "protover"), ("./DevInfo/Mod", "reference"), ("./DevInfo/Lang", "en")];
-        let mut tree: BTreeMap<String, String> =
-            tree.into_iter().map(|(uri, value)| (uri.to_owned(), value.to_owned())).collect();
+        let mut tree: Tree = tree.into_iter().map(|(uri, value)| (uri.to_owned(), value.to_owned())).collect();
         tree.insert("./DevInfo/DmV".to_owned(), version.number());
         Self {
             id: id.to_owned(),
@@ -91,6 +93,7 @@ impl Device {
             other_ways: Vec::new(),
             server: None,
             tree,
+            manners: Manners::default(),
             http: Http::new(RootCertStore::empty()),
         }
     }
@@ -222,6 +225,14 @@ impl Device {
                     }
                 }
             }
+            if answer
+                .commands()
+                .iter()
+                .flat_map(|command| command.all("Item"))
+                .any(|item| tree::breaks_off(self.manners, item.text_at(&["Target", "LocURI"])))
+            {
+                return Err("it did not survive a command on its account".to_owned());
+            }
             match self.follow(&answer, outcome) {
                 Some(mut answers) => {
                     if let Some(first) = answers.first_mut().filter(|_| self.server.is_some()) {
@@ -323,23 +334,13 @@ impl Device {
             let mut code = if matches!(name, "Get" | "Replace" | "Add" | "Delete" | "Exec" | "Alert") { "200" } else { "406" };
             for item in command.all("Item") {
                 let target = item.text_at(&["Target", "LocURI"]);
-                match name {
-                    "Get" => match self.tree.get(target) {
-                        Some(value) => {
-                            results.push(Node::new(
-                                "Item",
-                                vec![Node::location("Source", target), Node::leaf("Data", value.clone())],
-                            ));
-                        }
-                        None => code = "404",
-                    },
-                    "Replace" | "Add" => {
-                        self.tree.insert(target.to_owned(), item.text_at(&["Data"]).to_owned());
+                match tree::act(&mut self.tree, self.manners, name, target, item.text_at(&["Data"])) {
+                    Ok(Some(value)) => {
+                        let children = vec![Node::location("Source", target), Node::leaf("Data", value)];
+                        results.push(Node::new("Item", children));
                     }
-                    "Delete" => {
-                        self.tree.remove(target);
-                    }
-                    _ => {}
+                    Ok(None) => {}
+                    Err(status) => code = status,
                 }
                 if code == "200" {
                     outcome.carried_out.push(Carried { name: name.to_owned(), target: target.to_owned() });

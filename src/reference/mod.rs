@@ -12,6 +12,7 @@ mod gateway;
 mod outcome;
 mod server;
 mod settings;
+mod tree;
 mod wbxml;
 mod xml;
 
@@ -26,3 +27,4 @@ pub use gateway::{Gateway, Submission, submission, submit};
 pub use outcome::{Carried, Exchange, Outcome, Refused};
 pub use server::Server;
 pub use settings::{Refusal, Saw, Script, Settings};
+pub use tree::{Manners, Tree, account_version, add_account};

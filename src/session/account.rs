@@ -331,10 +331,7 @@ mod tests {
         account.hear(&replace, 404, None, &wanted);
         assert_eq!(account.next(&wanted, "1"), Err(Left::NextSession));
         let add = account.next(&wanted, "2").expect("a step");
-        assert_eq!(
-            add,
-            Step::Add { node: "./DMAcc/x".into(), below: "Ext/V/ProtoVer".into(), value: "1.3".into() }
-        );
+        assert_eq!(add, Step::Add { node: "./DMAcc/x".into(), below: "Ext/V/ProtoVer".into(), value: "1.3".into() });
         account.ask(add.clone(), "2");
         account.hear(&add, 500, None, &wanted);
         assert_eq!(account.next(&wanted, "3"), Err(Left::Refused(500)));

@@ -12,6 +12,8 @@ const AGAIN: u64 = 120;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Injected {
     v: u8,
+    /// Tells the session from others with the same SessionID.
+    pub token: String,
     /// MaxMsgSize, which devices tell at the beginning of a session.
     pub room: Option<usize>,
     /// Whether the device's last message had no Final: another follows that belongs to it.
@@ -46,8 +48,8 @@ pub struct Injection {
 impl Injected {
     /// For a session that begins.
     #[must_use]
-    pub const fn new(room: Option<usize>) -> Self {
-        Self { v: FORM, room, open: false, list: Vec::new() }
+    pub const fn new(token: String, room: Option<usize>) -> Self {
+        Self { v: FORM, token, room, open: false, list: Vec::new() }
     }
 
     /// Reads a stored value. `None` when it cannot be read.
@@ -106,18 +108,18 @@ mod tests {
 
     #[test]
     fn it_comes_back_as_it_was_stored_and_is_found_by_its_references() {
-        let mut injected = Injected { list: vec![one()], ..Injected::new(Some(5000)) };
+        let mut injected = Injected { list: vec![one()], ..Injected::new("t".into(), Some(5000)) };
         injected = Injected::read(&injected.write()).expect("readable");
         assert_eq!(injected.room, Some(5000));
         assert!(!injected.about("3", "7").expect("there").1);
         assert!(injected.about("3", "8").expect("there").1);
         assert!(injected.about("3", "9").is_none() && injected.about("2", "7").is_none());
-        assert!(Injected::read(br#"{"v":2,"room":null,"open":false,"list":[]}"#).is_none());
+        assert!(Injected::read(br#"{"v":2,"token":"t","room":null,"open":false,"list":[]}"#).is_none());
     }
 
     #[test]
     fn only_the_very_same_message_soon_after_is_a_retransmission() {
-        let injected = Injected { list: vec![one()], ..Injected::new(None) };
+        let injected = Injected { list: vec![one()], ..Injected::new("t".into(), None) };
         assert!(injected.again("2", "d", 1120).is_some());
         assert!(injected.again("2", "d", 1121).is_none());
         assert!(injected.again("2", "e", 1000).is_none() && injected.again("1", "d", 1000).is_none());

@@ -97,6 +97,20 @@ pub fn cannot_come(raw: &[u8], index: &HeaderIndex) -> Vec<u8> {
     answer.finish()
 }
 
+/// The answer to a client's message that the server does not have to see: a Status for it, and nothing to do,
+/// so that the session ends. `last` is the MsgID of the server's last message.
+#[must_use]
+pub fn nothing_more(raw: &[u8], index: &HeaderIndex, last: &str) -> Vec<u8> {
+    let mut answer = Answer::to(raw, index, None, &after(last));
+    answer.header_status(&index.text(raw, index.msg_id), Status::OK, &[]);
+    answer.finish()
+}
+
+/// The MsgID after another.
+fn after(last: &str) -> String {
+    last.trim().parse::<u32>().map_or_else(|_| last.to_owned(), |last| last.saturating_add(1).to_string())
+}
+
 /// A message to the server in the client's stead, when the server's message (`raw`) has no equal in the
 /// client's version: a Status for the message, one for the command that stands in the way, and the
 /// alert that ends the session (1223, OMA-TS-DM_Protocol-V1_2_1, section 8.7). `last` is the MsgID of
@@ -104,9 +118,8 @@ pub fn cannot_come(raw: &[u8], index: &HeaderIndex) -> Vec<u8> {
 #[must_use]
 pub fn in_the_clients_stead(raw: &[u8], index: &HeaderIndex, obstacle: Option<&Obstacle>, last: &str) -> Vec<u8> {
     const SESSION_ABORT: &str = "1223";
-    let next = last.trim().parse::<u32>().map_or_else(|_| last.to_owned(), |last| last.saturating_add(1).to_string());
     let msg_id = index.text(raw, index.msg_id);
-    let mut answer = Answer::to(raw, index, None, &next);
+    let mut answer = Answer::to(raw, index, None, &after(last));
     answer.header_status(&msg_id, Status::OK, &[]);
     if let Some(Obstacle::Element { status, command, .. }) = obstacle {
         answer.command_status(&msg_id, command.as_ref(), *status);

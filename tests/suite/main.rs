@@ -8,6 +8,7 @@
     reason = "a test that fails panics, and its helpers with it"
 )]
 
+mod account;
 mod cli;
 mod corpus;
 mod device;

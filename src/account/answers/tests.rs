@@ -9,8 +9,7 @@ use crate::{
 };
 
 fn answer(name: &str, cmd_id: &str, msg_ref: &str, cmd_ref: &str, data: &str) -> Node {
-    let mut children =
-        vec![Node::leaf("CmdID", cmd_id), Node::leaf("MsgRef", msg_ref), Node::leaf("CmdRef", cmd_ref)];
+    let mut children = vec![Node::leaf("CmdID", cmd_id), Node::leaf("MsgRef", msg_ref), Node::leaf("CmdRef", cmd_ref)];
     if name == "Results" {
         let format = Node::new("Meta", vec![Node::leaf("Format", "chr")]);
         children.push(Node::new("Item", vec![Node::location("Source", "./DMAcc"), format, Node::leaf("Data", data)]));
@@ -83,7 +82,7 @@ fn status_and_results_go_and_everything_else_stays() {
         let (status, results) = (answer("Status", "3", "4", "9", "200"), answer("Results", "4", "4", "9", "x1/test"));
         let other_message = answer("Status", "5", "3", "9", "404");
         let all = message(2, &[header.clone(), theirs.clone(), status, results, other_message.clone()], true, form);
-        let mut injected = Injected::new(None);
+        let mut injected = Injected::new(String::new(), None);
         injected.list.push(injection("4", &["9"], list()));
         let (bytes, stripped) = left(&all, form, &mut injected);
         assert_eq!(bytes, message(2, &[header, theirs, other_message], true, form), "{form:?}");
@@ -99,7 +98,7 @@ fn a_message_of_nothing_else_is_empty() {
         for last in [true, false] {
             let header = answer("Status", "1", "4", "0", "200");
             let both = message(2, &[header.clone(), answer("Status", "2", "4", "7", "404")], last, form);
-            let mut injected = Injected::new(None);
+            let mut injected = Injected::new(String::new(), None);
             injected.list.push(injection("4", &["6", "7"], list()));
             let (bytes, stripped) = left(&both, form, &mut injected);
             assert_eq!(bytes, message(2, &[header.clone()], last, form));
@@ -115,7 +114,7 @@ fn a_message_of_nothing_else_is_empty() {
 fn of_several_commands_the_last_one_counts() {
     let step = Step::Add { node: "./DMAcc/x".into(), below: "Ext/V".into(), value: "1".into() };
     let commands = [answer("Status", "2", "4", "8", "200"), answer("Status", "3", "4", "7", "418")];
-    let mut injected = Injected::new(None);
+    let mut injected = Injected::new(String::new(), None);
     injected.list.push(injection("4", &["7", "8"], step));
     left(&message(2, &commands, true, Form::Xml), Form::Xml, &mut injected);
     assert_eq!(injected.list[0].status, Some(200));
@@ -125,7 +124,7 @@ fn of_several_commands_the_last_one_counts() {
 fn what_cannot_be_read_is_an_error() {
     let all = message(2, &[answer("Status", "1", "4", "0", "200")], true, Form::Xml);
     let index = syncml::scan(Encoding::Xml, &all).expect("a header");
-    assert!(strip(&all[..all.len() - 12], &index, &mut Injected::new(None)).is_err());
+    assert!(strip(&all[..all.len() - 12], &index, &mut Injected::new(String::new(), None)).is_err());
 }
 
 /// CmdIDs as clients write them.
@@ -148,7 +147,7 @@ proptest! {
         cuts in vec(any::<prop::sample::Index>(), 0..4),
         ids in vec(cmd_id(), 40),
     ) {
-        let mut injected = Injected::new(None);
+        let mut injected = Injected::new(String::new(), None);
         // `(the answer, whether it is ours)`; each injection is in a message of its own.
         let mut answers: Vec<(Node, bool)> = Vec::new();
         let mut ids = ids.into_iter();
@@ -199,7 +198,7 @@ proptest! {
         raw[at] = byte;
         let raw = Bytes::from(raw);
         if let Ok(index) = syncml::scan(form.encoding(), &raw) {
-            let mut injected = Injected::new(None);
+            let mut injected = Injected::new(String::new(), None);
             injected.list.push(injection("4", &["7"], list()));
             if let Ok(stripped) = strip(&raw, &index, &mut injected) {
                 prop_assert!(stripped.edits.apply(&raw).len() <= raw.len());

@@ -77,7 +77,8 @@ fn a_command_of_each_kind_as_it_is_written() {
 #[test]
 fn cmd_ids_that_a_message_uses_are_not_used_again() {
     for (used, next) in [("9", "10"), ("4294967295", "1"), ("0b9c-uuid", "1"), ("007", "8")] {
-        let raw = message(Encoding::Xml, vec![Node::new("Status", status("0", "200").children[1..].to_vec()), command("Get", used)]);
+        let raw =
+            message(Encoding::Xml, vec![Node::new("Status", status("0", "200").children[1..].to_vec()), command("Get", used)]);
         let (_, ids) = appended(Encoding::Xml, &raw, &Step::List { root: "./DMAcc".into() }).expect("a place");
         assert_eq!(ids, [next], "{used}");
     }
@@ -145,5 +146,10 @@ fn prefixes_are_those_of_the_message() {
     let index = syncml::scan(Encoding::Xml, &raw).expect("a header");
     let (edits, _) = append(&raw, &index, &Step::List { root: "./DMAcc".into() }, None).expect("a place");
     let text = String::from_utf8(edits.apply(&raw).to_vec()).expect("UTF-8");
-    assert!(text.contains("<s:Get><s:CmdID>3</s:CmdID><s:Item><s:Target><s:LocURI>./DMAcc</s:LocURI></s:Target></s:Item></s:Get><s:Final/>"), "{text}");
+    assert!(
+        text.contains(
+            "<s:Get><s:CmdID>3</s:CmdID><s:Item><s:Target><s:LocURI>./DMAcc</s:LocURI></s:Target></s:Item></s:Get><s:Final/>"
+        ),
+        "{text}"
+    );
 }
