@@ -18,7 +18,9 @@ use crate::{
     decisions::Log,
     notification::{Initiator, Package0, Push, UiMode},
     policy::{self, Source},
-    reference::{Accounts, Device, Gateway, Outcome, Server, Settings, Strictness, submission, submit},
+    reference::{
+        Accounts, Device, Gateway, Outcome, Server, Settings, Strictness, Tree, account_version, add_account, submission, submit,
+    },
     server::Proxy,
     syncml::{alert::StartedBy, header::Encoding, integrity::Key, version::Version},
     telemetry,
@@ -110,17 +112,24 @@ async fn flows(stage: &mut Stage, story: &mut Story) -> Result<(), Failure> {
     story.expect(stage.requirement == "Client-1", "and protover knew that it answered the notification");
 
     story.flow("5.1.7", "The server responds with the recommended version");
-    story.say("The phone knows nothing of the operator's server yet, and tries DM/1.2.");
-    let outcome = stage.session(story, OPERATOR, Version::DM_1_2, StartedBy::Client, Encoding::Xml).await?;
+    story.say("Dolly's account with the operator is an old one: it says DM/1.2.");
+    add_account(&mut stage.tree, "./DMAcc/operator", OPERATOR_ID, Some(Version::DM_1_2));
+    accounts.store(OPERATOR, Version::DM_1_2);
+    let version = select(&accounts, OPERATOR, None)?;
+    let outcome = stage.session(story, OPERATOR, version, StartedBy::Client, Encoding::Xml).await?;
     story.expect(done(&outcome), "the session was completed in DM/1.2");
     story.expect(outcome.recommended() == Some(operator_13), "the answer said that DM/1.3 is recommended (Server-2)");
     let in_body = outcome.exchanges.first().is_some_and(|exchange| exchange.items.iter().any(|item| item == "DM/1.3"));
     story.expect(in_body, "also inside the message, in the Status of the SyncHdr");
-    if let Some(version) = outcome.recommended() {
+    let stored = account_version(&stage.tree, OPERATOR_ID);
+    story.expect(stored == Some(operator_13), "and Dolly's account says DM/1.3 now (Tree-1)");
+    let unseen = stage.operator.saw().iter().all(|saw| !String::from_utf8_lossy(&saw.raw).contains("ProtoVer"));
+    story.expect(unseen, "of which the operator's server saw nothing");
+    if let Some(version) = stored {
         accounts.store(OPERATOR, version);
     }
     let version = select(&accounts, OPERATOR, None)?;
-    story.say(&format!("\nNext time the phone uses what it was told: {version}."));
+    story.say(&format!("\nNext time the phone uses what its account says: {version} (Client-4)."));
     let outcome = stage.session(story, OPERATOR, version, StartedBy::Client, Encoding::Xml).await?;
     story.expect(version == operator_13 && done(&outcome), "the session was completed in DM/1.3");
     story.expect(outcome.recommended().is_none(), "there was nothing left to recommend");
@@ -152,10 +161,13 @@ fn text_of(line: &str, key: &str) -> String {
 const IT_KEY: Key<'static> = Key { user: "dm.it.example", password: "demo", nonce: b"demo" };
 const IT_SECRETS: &str = "[server]\nid = \"dm.it.example\"\npassword = \"demo\"\nnonce = \"ZGVtbw==\"\n";
 
-/// What the demo adds to the policies of the repository: a listener for notifications, and that those of
-/// the IT department are to say the recommended version. Old clients take only one value of the version
-/// field, so it goes into the vendor's body.
-fn notifications(file: &str, gateway: &Gateway) -> String {
+/// The operator's server, as accounts have it.
+const OPERATOR_ID: &str = "dm.operator.example";
+
+/// What the demo adds to the policies of the repository: a listener for notifications, that those of the IT
+/// department are to say the recommended version, and that accounts with the operator are to say it. Old
+/// clients take only one value of a notification's version field, so it goes into the vendor's body.
+fn additions(file: &str, gateway: &Gateway) -> String {
     match file {
         "proxy.toml" => format!(
             "\n[[listener]]\nname = \"push\"\nkind = \"push\"\naddress = \"127.0.0.1:0\"\ngateway = \"http://{}\"\n",
@@ -164,13 +176,17 @@ fn notifications(file: &str, gateway: &Gateway) -> String {
         "it-department.toml" => {
             "\n[notification]\nversion = \"recommended\"\ndevices = [\"WAPPUSH=+1555*\"]\ncarrier = \"vendor-body\"\n".to_owned()
         }
+        "operator.toml" => {
+            format!("\n[account]\nserver_id = \"{OPERATOR_ID}\"\naccount = \"name\"\nname = \"operator\"\n")
+        }
         _ => String::new(),
     }
 }
 
-/// Whether all five commands of a reference server were carried out.
+/// Whether all five commands of a reference server were carried out, whatever else was.
 fn done(outcome: &Outcome) -> bool {
-    outcome.is_complete() && outcome.carried_out.len() == 5
+    let theirs = outcome.carried_out.iter().filter(|carried| !carried.target.starts_with("./DMAcc/"));
+    outcome.is_complete() && theirs.count() == 5
 }
 
 fn own_only(outcome: &Outcome, version: Version) -> bool {
@@ -185,6 +201,8 @@ struct Stage {
     log: Log,
     folder: Folder,
     gateway: Gateway,
+    /// What there is in the phone besides DevInfo.
+    tree: Tree,
     /// How many lines have been shown.
     shown: usize,
     sessions: u32,
@@ -221,12 +239,13 @@ impl Stage {
         let sources: Vec<Source> = POLICIES
             .iter()
             .map(|(name, text)| {
+                let text = text.replace("\"status-item\"]", "\"status-item\", \"account\"]");
                 let text = text.replace(
                     "hosts = [\"dm.it.example\"]",
                     &format!("hosts = [\"dm.it.example\"]\nsecrets = {:?}", secrets.display().to_string()),
                 );
                 let text = PORTS.iter().zip(&ports).fold(text, |text, (named, free)| text.replace(named, free));
-                Source { name: (*name).into(), text: text + &notifications(name, &gateway) }
+                Source { name: (*name).into(), text: text + &additions(name, &gateway) }
             })
             .collect();
         let compiled = policy::compile(&sources);
@@ -235,7 +254,18 @@ impl Stage {
         policies.settings.decisions.to = policy::site::DecisionsTo::File(folder.0.join("decisions.log"));
         let log = Log::start(&policies.settings.decisions)?;
         let proxy = Proxy::start(policies, log.clone()).await?;
-        Ok(Self { it, operator, proxy, log, folder, gateway, shown: 0, sessions: 0, requirement: String::new() })
+        Ok(Self {
+            it,
+            operator,
+            proxy,
+            log,
+            folder,
+            gateway,
+            tree: Tree::new(),
+            shown: 0,
+            sessions: 0,
+            requirement: String::new(),
+        })
     }
 
     /// Sends a notification of the IT department's server by way of protover, as a server does that knows
@@ -298,8 +328,10 @@ impl Stage {
         device.encoding = encoding;
         session.clone_into(&mut device.session);
         device.max_msg_size = Some(16_384);
+        device.tree.extend(self.tree.clone());
         story.say(&format!("The phone connects to {} with {version}.", url.host().unwrap_or_default()));
         let outcome = device.run(&url, self.proxy.address("devices")).await;
+        self.tree = device.tree.into_iter().filter(|(uri, _)| uri.starts_with("./DMAcc/")).collect();
         if let Some(why) = &outcome.gave_up {
             story.say(&format!("The phone gave up: {why}."));
         }

@@ -11,7 +11,7 @@ use self::account::{AccountFile, notification};
 use super::{Failure, print, table};
 use crate::{
     notification::Package0,
-    reference::{Credentials, Device, Outcome, Strictness},
+    reference::{Credentials, Device, Outcome, Strictness, Tree},
     server::tls,
     syncml::{alert::StartedBy, header::Encoding, version::Version},
 };
@@ -101,12 +101,23 @@ struct Session {
     session: String,
     invited: bool,
     credentials: Option<Credentials>,
+    /// The accounts in its management tree.
+    tree: Tree,
+}
+
+/// How a session went.
+struct Went {
+    outcome: Outcome,
+    /// The management tree after it.
+    tree: Tree,
+    /// Whether it came to its regular end.
+    ended: Result<(), Failure>,
 }
 
 impl DeviceCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         match &self.account {
-            None => self.outcome(&self.by_hand()?)?.1,
+            None => self.outcome(&self.by_hand()?)?.ended,
             Some(path) => self.by_account(path),
         }
     }
@@ -119,6 +130,7 @@ impl DeviceCommand {
             session: self.session.clone().unwrap_or_else(|| "1".to_owned()),
             invited: self.invited,
             credentials: self.credentials.as_deref().map(credentials).transpose()?,
+            tree: Tree::new(),
         })
     }
 
@@ -147,16 +159,17 @@ impl DeviceCommand {
                 Some(given) => Some(credentials(given)?),
                 None => account.credentials(),
             },
+            tree: file.tree()?,
         };
-        let (outcome, ended) = self.outcome(&session)?;
-        if let Some(learnt) = file.learn(path, account.server_id(), &outcome)? {
+        let Went { outcome, tree, ended } = self.outcome(&session)?;
+        if let Some(learnt) = file.learn(path, account.server_id(), &outcome, &tree)? {
             print(format!("learnt: {learnt} is for the next session with {}\n", table::plain(account.server_id())))?;
         }
         ended
     }
 
-    /// Runs a session and tells of it; and whether it came to its regular end.
-    fn outcome(&self, session: &Session) -> Result<(Outcome, Result<(), Failure>), Failure> {
+    /// Runs a session and tells of it.
+    fn outcome(&self, session: &Session) -> Result<Went, Failure> {
         let mut device = Device::new(&session.id, session.version);
         if let Some(ca) = &self.ca {
             device = device.with_roots(tls::roots(ca).map_err(|error| Failure::Usage(error.to_string()))?);
@@ -168,6 +181,7 @@ impl DeviceCommand {
         device.max_msg_size = self.max_msg_size;
         device.step_down = self.step_down;
         device.credentials.clone_from(&session.credentials);
+        device.tree.extend(session.tree.clone());
         let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::doing("runtime", error))?;
         let outcome = runtime.block_on(device.run(&session.url, self.through));
         print(told(&outcome))?;
@@ -176,7 +190,7 @@ impl DeviceCommand {
             (Some(refused), _) => Err(Failure::Failed(format!("the server refused with status {}", refused.status))),
             (None, Some(why)) => Err(Failure::Failed(format!("the session was given up: {why}"))),
         };
-        Ok((outcome, ended))
+        Ok(Went { outcome, tree: device.tree, ended })
     }
 }
 

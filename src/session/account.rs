@@ -261,8 +261,10 @@ mod tests {
         Wanted { roots: &BOTH, name: None, below: "Ext/V/ProtoVer", server_id: "me", value: "1.3" }
     }
 
-    /// A device: what it has where; a session for each line of what it was asked.
-    fn asked(wanted: &Wanted<'_>, answers: &dyn Fn(&Step) -> Option<(u16, Option<&'static str>)>) -> (Vec<String>, Left) {
+    type Reply = Option<(u16, Option<&'static str>)>;
+
+    /// What a device that replies like this is asked, one session after the other, and why that ends.
+    fn asked(wanted: &Wanted<'_>, answers: &dyn Fn(&Step) -> Reply) -> (Vec<String>, Left) {
         let mut account = Account::default();
         let mut log = Vec::new();
         for session in 0..40 {

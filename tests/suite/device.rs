@@ -125,3 +125,27 @@ async fn a_notification_comes_by_udp_and_is_checked() {
         assert!(said.contains(expected), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_into_its_account_is_for_the_next_session() {
+    let home = tempfile::tempdir().unwrap();
+    let accounts = home.path().join("phone.toml");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let versions = vec![Version::DM_1_2, Version::DM_1_3];
+    let server = Server::start(any, Settings { versions, ..Settings::default() }).await.unwrap();
+    let carrier =
+        "[hint]\ncarriers = [\"account\"]\n[account]\nserver_id = \"mgmtsrv\"\naccount = \"name\"\nname = \"account1\"\n";
+    let rig = Rig::start("", &[&site(server.address(), "[\"DM/1.2\", \"DM/1.3\"]", carrier)]).await;
+    account(&accounts, "[\"1.2\", \"1.3\"]", "http://dm.example/dm", "version = \"DM/1.2\"\n");
+    let arguments = |session: &str| {
+        let all = ["--account", &accounts.display().to_string(), "--through", &rig.address().to_string(), "--session", session];
+        all.map(str::to_owned).to_vec()
+    };
+    let said = device(arguments("1"), 0).await;
+    assert!(said.contains("DM/1.2: it is stored in the account (Client-4)"), "{said}");
+    assert!(said.contains("carried out: Replace ./DMAcc/account1/Ext/Protover/ProtoVer"), "{said}");
+    assert!(said.contains("learnt: DM/1.3 is for the next session with mgmtsrv"), "{said}");
+    let next = device(arguments("2"), 0).await;
+    assert!(next.contains("DM/1.3: it is stored in the account (Client-4)"), "{next}");
+    assert_eq!(server.saw().pop().unwrap().version, "DM/1.3");
+}

@@ -101,7 +101,7 @@ fn a_message_of_nothing_else_is_empty() {
             let mut injected = Injected::new(String::new(), None);
             injected.list.push(injection("4", &["6", "7"], list()));
             let (bytes, stripped) = left(&both, form, &mut injected);
-            assert_eq!(bytes, message(2, &[header.clone()], last, form));
+            assert_eq!(bytes, message(2, std::slice::from_ref(&header), last, form));
             assert_eq!((stripped.empty, stripped.last), (true, last));
             // Without anything of ours it is as the device wants it.
             let (_, stripped) = left(&message(2, &[header], last, form), form, &mut injected);

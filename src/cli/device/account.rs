@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::super::{Failure, inspect};
 use crate::{
     notification::{Package0, RESYNC},
-    reference::{Accounts, Credentials, Outcome},
+    reference::{Accounts, Credentials, Outcome, Tree, account_version, add_account},
     syncml::{integrity::Key, version::Version},
 };
 
@@ -61,6 +61,10 @@ pub(super) struct Choice {
     pub(super) why: String,
 }
 
+fn parse(text: &String) -> Result<Version, Failure> {
+    Version::from_spec(text).ok_or_else(|| Failure::Usage(format!("\"{text}\" is not a version")))
+}
+
 impl AccountFile {
     /// Reads the file.
     pub(super) fn load(path: &Path) -> Result<Self, Failure> {
@@ -102,8 +106,6 @@ impl AccountFile {
 
     /// The version for a session, by Client-1 to Client-4.
     pub(super) fn choose(&self, account: &Account, notified: Option<Version>) -> Result<Choice, Failure> {
-        let parse =
-            |text: &String| Version::from_spec(text).ok_or_else(|| Failure::Usage(format!("\"{text}\" is not a version")));
         let speaks: Vec<Version> = self.speaks.iter().map(parse).collect::<Result<_, _>>()?;
         let mut accounts = Accounts::default();
         let stored = account.version.as_ref().map(parse).transpose()?;
@@ -125,10 +127,30 @@ impl AccountFile {
         Ok(Choice { version, why })
     }
 
-    /// Stores what the server recommended, for the next session. What was learnt, if anything.
-    pub(super) fn learn(&mut self, path: &Path, server_id: &str, outcome: &Outcome) -> Result<Option<Version>, Failure> {
+    /// The accounts as they stand in the device's management tree.
+    pub(super) fn tree(&self) -> Result<Tree, Failure> {
+        let mut tree = Tree::new();
+        for (number, account) in self.accounts.iter().enumerate() {
+            let node = format!("./DMAcc/account{}", number + 1);
+            add_account(&mut tree, &node, &account.server_id, account.version.as_ref().map(parse).transpose()?);
+        }
+        Ok(tree)
+    }
+
+    /// Stores what the server wrote into the account, or recommended, for the next session. What was learnt, if
+    /// anything.
+    pub(super) fn learn(
+        &mut self,
+        path: &Path,
+        server_id: &str,
+        outcome: &Outcome,
+        tree: &Tree,
+    ) -> Result<Option<Version>, Failure> {
+        let before = account_version(&self.tree()?, server_id);
+        let written = account_version(tree, server_id).filter(|version| before != Some(*version));
         let mut items = outcome.exchanges.iter().rev().flat_map(|exchange| exchange.items.iter());
-        let Some(version) = outcome.recommended().or_else(|| items.find_map(|item| Version::parse(item))) else {
+        let Some(version) = written.or_else(|| outcome.recommended()).or_else(|| items.find_map(|item| Version::parse(item)))
+        else {
             return Ok(None);
         };
         let Some(account) = self.accounts.iter_mut().find(|account| account.server_id == server_id) else { return Ok(None) };
