@@ -68,6 +68,23 @@ impl fmt::Debug for Nonce {
     }
 }
 
+/// What a file holds that is for its owner alone.
+///
+/// # Errors
+/// When it cannot be read, or when others than its owner may read it.
+pub fn read(path: &Path) -> io::Result<SecretString> {
+    let metadata = fs::metadata(path).map_err(|error| named(path, error.kind(), &error))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        let what = "others may read this file; secrets are for its owner alone (chmod 600)";
+        return Err(named(path, io::ErrorKind::PermissionDenied, &what));
+    }
+    fs::read_to_string(path).map(SecretString::from).map_err(|error| named(path, error.kind(), &error))
+}
+
+fn named(path: &Path, kind: io::ErrorKind, what: &dyn fmt::Display) -> io::Error {
+    io::Error::new(kind, format!("{}: {what}", path.display()))
+}
+
 impl Secrets {
     /// Reads a file.
     ///
@@ -75,19 +92,14 @@ impl Secrets {
     /// When it cannot be read, when others than its owner may read it, or when it is wrong: with the line,
     /// and without what stands there.
     pub fn load(path: &Path) -> io::Result<Self> {
-        let named = |kind, what: &dyn fmt::Display| io::Error::new(kind, format!("{}: {what}", path.display()));
-        let metadata = fs::metadata(path).map_err(|error| named(error.kind(), &error))?;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            let what = "others may read this file; secrets are for its owner alone (chmod 600)";
-            return Err(named(io::ErrorKind::PermissionDenied, &what));
-        }
-        let text = fs::read_to_string(path).map_err(|error| named(error.kind(), &error))?;
-        toml::from_str(&text).map_err(|error| {
+        let text = read(path)?;
+        let text = text.expose_secret();
+        toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = 1 + before.matches('\n').count();
             // Messages of the parser name keys and types, but may repeat a value that is no choice.
             let what = error.message().split('`').next().unwrap_or_default().trim_end();
-            named(io::ErrorKind::InvalidData, &format!("line {line}: {what}"))
+            named(path, io::ErrorKind::InvalidData, &format!("line {line}: {what}"))
         })
     }
 

@@ -14,7 +14,7 @@ use rcgen::{
 };
 
 use super::{Failure, print};
-use crate::decisions::clock;
+use crate::{decisions::clock, server::tls};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -29,7 +29,16 @@ pub(super) struct Certs {
 #[derive(Debug, Subcommand)]
 enum Action {
     Init(Init),
+    TicketKey(TicketKey),
 }
+
+/// Prints a key for session tickets, a line of the file that `ticket_keys` names.
+///
+/// The first line of the file seals tickets, every line opens them. To rotate, put a new key into the second
+/// line on every instance, then move it to the first, and drop the old one when its tickets are as old as you want.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  (umask 077; protover certs ticket-key > certs/ticket.keys)")]
+struct TicketKey;
 
 /// Makes development authorities, and a certificate and key for the proxy, a device and an upstream.
 #[derive(Debug, clap::Args)]
@@ -95,6 +104,7 @@ impl Certs {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.action {
             Action::Init(init) => init.run(),
+            Action::TicketKey(TicketKey) => print(tls::new_key().map_err(|error| Failure::doing("ticket-key", error))? + "\n"),
         }
     }
 }

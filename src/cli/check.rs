@@ -5,6 +5,7 @@ use std::{borrow::Cow, io::Write, path::PathBuf};
 use super::{Failure, colour, print, table::table};
 use crate::{
     config,
+    decisions::clock,
     policy::{
         decide::decide,
         decision::Decision,
@@ -13,6 +14,7 @@ use crate::{
         reason::Verdict,
         site::{Mode, Policies, Rule, Site, When},
     },
+    server,
     syncml::{
         header::Encoding,
         version::{Declared, Version, VersionTable},
@@ -37,6 +39,11 @@ impl Check {
         if !warnings.is_empty() {
             // A closed stderr is no reason to fail.
             let _ = write!(std::io::stderr(), "{}", diagnostic::render(&warnings, colour()));
+        }
+        // What the listeners' files hold is part of whether this can be served.
+        let expiries = server::expiries(&policies.settings.listeners).map_err(|error| Failure::Failed(error.to_string()))?;
+        for overdue in server::tls::overdue(&expiries, clock::now().wall) {
+            let _ = writeln!(std::io::stderr(), "warning: {overdue}");
         }
         let count = if warnings.is_empty() { "no warnings".to_owned() } else { diagnostic::count(&warnings) };
         print(format!("{}\nThe policies are valid: {count}.\n", outlook(&policies)))
@@ -80,7 +87,15 @@ fn row(site: &Site, versions: &VersionTable, declared: &Declared, encoding: Enco
         integrity: Integrity::None,
     };
     let content = Content::Message(message);
-    let facts = Facts { path: &site.path, user_agent: None, client_certificate: None, content, notified: None, learnt: &[] };
+    let facts = Facts {
+        path: &site.path,
+        user_agent: None,
+        client_certificate: None,
+        client_fingerprint: None,
+        content,
+        notified: None,
+        learnt: &[],
+    };
     let decision = decide(site, versions, &facts);
     let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let server = site.servers.get(decision.server()).filter(|_| decision.verdict() != Verdict::Refuse);

@@ -1,6 +1,6 @@
 //! `protover explain`: what would be done with one message, and why.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
@@ -19,6 +19,7 @@ use crate::{
         exchange::{Known, sniff},
         remembered::Remembered,
     },
+    server::tls::{self, ClientCertificate},
     session::Learnt,
     store,
     syncml::{
@@ -56,9 +57,9 @@ pub(super) struct Explain {
     /// A header of the request, `Name: value`; may be given several times
     #[arg(long = "header", value_name = "HEADER", value_parser = header_line)]
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// The subject of the certificate that the client shows
-    #[arg(long, value_name = "SUBJECT")]
-    client_certificate: Option<String>,
+    /// The certificate that the client shows: a PEM file after `@`, or its subject alone
+    #[arg(long, value_name = "@FILE|SUBJECT", value_parser = shown)]
+    client_certificate: Option<Shown>,
     /// Writes one JSON object
     #[arg(long)]
     json: bool,
@@ -76,6 +77,22 @@ fn header_line(line: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
+/// What is known of the client's certificate.
+#[derive(Clone, Debug)]
+struct Shown {
+    subject: String,
+    fingerprint: Option<String>,
+}
+
+fn shown(text: &str) -> Result<Shown, String> {
+    let Some(file) = text.strip_prefix('@') else {
+        return Ok(Shown { subject: text.to_owned(), fingerprint: None });
+    };
+    let chain = tls::certificates(Path::new(file)).map_err(|error| error.to_string())?;
+    let of = chain.first().and_then(ClientCertificate::of).ok_or("cannot be read")?;
+    Ok(Shown { subject: of.subject.into(), fingerprint: Some(of.fingerprint.into()) })
+}
+
 /// A request, as far as it is known.
 struct Request {
     host: String,
@@ -87,6 +104,7 @@ struct Request {
 /// What became of it.
 struct Explained<'a> {
     request: &'a Request,
+    certificate: Option<&'a Shown>,
     site: &'a Site,
     /// What could be read of the message, or why not. `None` when it is none.
     message: Option<Result<Known, Malformed>>,
@@ -113,7 +131,7 @@ impl Explain {
             return print(if self.json { text::no_site_json(&request) } else { text::no_site(&request, &policies) });
         };
         let learnt = learnt(&policies, site)?;
-        let explained = explained(&request, site, &policies, self.client_certificate.as_deref(), learnt);
+        let explained = explained(&request, site, &policies, self.client_certificate.as_ref(), learnt);
         if let Some(file) = &self.write {
             std::fs::write(file, &explained.sent.body).map_err(|error| Failure::doing(file.display(), error))?;
         }
@@ -175,7 +193,7 @@ fn explained<'a>(
     request: &'a Request,
     site: &'a Site,
     policies: &Policies,
-    certificate: Option<&str>,
+    certificate: Option<&'a Shown>,
     learnt: Found,
 ) -> Explained<'a> {
     let text = |name: HeaderName| request.headers.get(name).and_then(|value| value.to_str().ok());
@@ -201,12 +219,13 @@ fn explained<'a>(
     let facts = Facts {
         path: &request.path,
         user_agent: text(header::USER_AGENT),
-        client_certificate: certificate,
+        client_certificate: certificate.map(|shown| &*shown.subject),
+        client_fingerprint: certificate.and_then(|shown| shown.fingerprint.as_deref()),
         content,
         notified: None,
         learnt: &learnt.servers,
     };
     let explanation = explain(site, &policies.versions, &facts);
     let sent = as_sent(request, site, &policies.versions, message.as_ref(), &explanation.decision);
-    Explained { request, site, message, explanation, learnt, sent }
+    Explained { request, certificate, site, message, explanation, learnt, sent }
 }

@@ -2,14 +2,16 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::UNIX_EPOCH,
 };
+
+use sha2::{Digest, Sha256};
 
 use crate::policy::{
     self, Diagnostic, Source, diagnostic,
-    site::{DecisionsTo, Policies, Site, Store},
+    site::{DecisionsTo, Policies, Server, Site, Store},
 };
 
 #[cfg(test)]
@@ -64,6 +66,27 @@ impl LoadError {
 /// # Errors
 /// [`LoadError`], with everything that is wrong. Otherwise the warnings come with the policies.
 pub fn load(folder: &Path) -> Result<(Policies, Vec<Diagnostic>), LoadError> {
+    let (mut policies, diagnostics) = compiled(folder)?;
+    for site in &mut policies.sites {
+        for server in &mut Arc::make_mut(site).servers {
+            let server = Arc::make_mut(server);
+            server.pem = digest(server);
+        }
+    }
+    Ok((policies, diagnostics))
+}
+
+/// The digest of what a server's PEM files hold. What cannot be read says so when it is used.
+fn digest(server: &Server) -> [u8; 32] {
+    let identity = server.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+    let mut digest = Sha256::new();
+    for path in server.ca.iter().chain(identity) {
+        digest.update(Sha256::digest(fs::read(path).unwrap_or_default()));
+    }
+    digest.finalize().into()
+}
+
+fn compiled(folder: &Path) -> Result<(Policies, Vec<Diagnostic>), LoadError> {
     let paths = files(folder).map_err(|error| LoadError::Folder { folder: folder.to_owned(), error })?;
     let mut sources = Vec::new();
     let mut unreadable = Vec::new();
@@ -141,9 +164,11 @@ fn resolve(policies: &mut Policies, base: &Path) {
 /// Every file that policies refer to and that is read.
 fn each_path(policies: &mut Policies, with: &mut dyn FnMut(&mut PathBuf)) {
     for tls in policies.settings.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
-        with(&mut tls.certificate);
-        with(&mut tls.key);
-        tls.client_ca.as_mut().map(&mut *with);
+        for identity in &mut tls.certificates {
+            with(&mut identity.certificate);
+            with(&mut identity.key);
+        }
+        tls.client_ca.iter_mut().chain(&mut tls.client_crl).chain(&mut tls.ticket_keys).for_each(&mut *with);
     }
     policies.settings.decisions.key_file.as_mut().map(&mut *with);
     if let Store::Redis(redis) = &mut policies.settings.store {
@@ -166,21 +191,24 @@ fn each_path(policies: &mut Policies, with: &mut dyn FnMut(&mut PathBuf)) {
 
 /// What a folder looks like from outside: equal as long as nothing in it changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fingerprint(Vec<(PathBuf, u128, u64)>);
+pub struct Fingerprint(Vec<(PathBuf, Seen)>);
 
-/// Looks at names, sizes and times of the policies, and of the files that they refer to: new certificates
-/// are a change too. Takes well under a millisecond for ten sites, so it can be polled. What cannot be
-/// looked at counts as absent.
+/// Which file it is, its size, and when it was last changed; the last by a clock that nobody can set back.
+type Seen = (u64, u64, u64, i64, i64, i64, i64);
+
+/// Looks at the policies, and at the files that they refer to: new certificates are a change too, also
+/// where a link leads to others than before. Takes well under a millisecond for ten sites, so it can be
+/// polled. What cannot be looked at counts as absent.
 #[must_use]
 pub fn fingerprint(folder: &Path) -> Fingerprint {
     let mut paths = files(folder).unwrap_or_default();
-    if let Ok((mut policies, _)) = load(folder) {
+    if let Ok((mut policies, _)) = compiled(folder) {
         each_path(&mut policies, &mut |path| paths.push(path.clone()));
     }
     let look = |path: PathBuf| {
-        let metadata = fs::metadata(&path).ok()?;
-        let changed = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some((path, changed.as_nanos(), metadata.len()))
+        let seen = fs::metadata(&path).ok()?;
+        let times = (seen.mtime(), seen.mtime_nsec(), seen.ctime(), seen.ctime_nsec());
+        Some((path, (seen.dev(), seen.ino(), seen.len(), times.0, times.1, times.2, times.3)))
     };
     Fingerprint(paths.into_iter().filter_map(look).collect())
 }

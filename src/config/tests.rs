@@ -23,8 +23,8 @@ fn paths_are_meant_from_the_folder_that_holds_the_policies() {
     let (policies, warnings) = load(&folder).unwrap();
     assert!(warnings.is_empty());
     let tls = policies.settings.listeners[0].tls.as_ref().unwrap();
-    assert_eq!(tls.certificate, dir.path().join("certs/c.pem"));
-    assert_eq!(tls.key, Path::new("/k.pem"));
+    assert_eq!(tls.certificates[0].certificate, dir.path().join("certs/c.pem"));
+    assert_eq!(tls.certificates[0].key, Path::new("/k.pem"));
     assert_eq!(policies.sites[0].servers[0].ca, Some(dir.path().join("certs/ca.pem")));
     assert_eq!(beside(Path::new("policies")), Path::new(""));
     assert_eq!(beside(Path::new(".")), Path::new("./.."));
@@ -71,7 +71,7 @@ fn a_fingerprint_sees_every_change() {
     change(&|| fs::remove_file(folder.join("b.toml")).unwrap());
     change(&|| {
         let file = fs::File::open(folder.join("a.toml")).unwrap();
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
     });
     change(&|| {
         fs::create_dir(dir.path().join("certs")).unwrap();

@@ -94,6 +94,10 @@ codes! {
     BadPath = "P0309" Error,
     /// Not a path in a management tree.
     BadNodeUri = "P0310" Error,
+    /// Not a network.
+    BadNetwork = "P0311" Error,
+    /// Not the SHA-256 of a certificate.
+    BadFingerprint = "P0312" Error,
     /// The same name twice.
     DuplicateName = "P0401" Error,
     /// The same host and path twice.

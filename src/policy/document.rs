@@ -11,11 +11,7 @@ use toml::{
 use super::diagnostic::{Code, Diagnostic, Source};
 
 /// `(table, key, what it belongs to)`: keys of later releases.
-const NOT_YET: [(&str, &str, &str); 3] = [
-    ("proxy.toml", "admin", "the admin listener is"),
-    ("[[listener]]", "proxy_protocol", "the PROXY protocol is"),
-    ("[[listener]]", "trusted_proxies", "trusted proxies are"),
-];
+const NOT_YET: [(&str, &str, &str); 1] = [("proxy.toml", "admin", "the admin listener is")];
 
 /// A file that is being read, and what was found wrong in it.
 #[derive(Debug)]
@@ -81,7 +77,10 @@ impl<'d> Table<'d> {
 
     /// The value of a key, when it is there.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'d>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         let (_, value) = self.table.iter().find(|(name, _)| name.get_ref() == key)?;
         Some(Value { file: self.file, value, key })
     }

@@ -74,6 +74,9 @@ fn miss(rule: &Rule, condition: Condition, facts: &Facts<'_>) -> Missed {
             (when.encoding.map(|encoding| encoding.name().to_owned()), message.map(|message| message.encoding.name().to_owned()))
         }
         Condition::ClientCertificate => (glob(&when.client_certificate), facts.client_certificate.map(str::to_owned)),
+        Condition::ClientFingerprint => {
+            (when.client_fingerprint.as_ref().map(|any| any.join(", ")), facts.client_fingerprint.map(str::to_owned))
+        }
         Condition::Path => (glob(&when.path), Some(facts.path.to_owned())),
         Condition::StartedBy => (
             when.started_by.map(|by| by.code().to_owned()),

@@ -89,6 +89,8 @@ pub struct Facts<'a> {
     pub user_agent: Option<&'a str>,
     /// The subject of the client's certificate.
     pub client_certificate: Option<&'a str>,
+    /// The SHA-256 of the client's certificate, in 64 lower-case hexadecimal digits.
+    pub client_fingerprint: Option<&'a str>,
     /// What the body holds.
     pub content: Content<'a>,
     /// The version that the device was notified of, when its session answers a notification.

@@ -22,7 +22,11 @@ pub(super) fn across(sites: &[Read], settings: Option<&Settings>) -> Vec<Diagnos
         }
     }
     let asks = |settings: &Settings| {
-        settings.listeners.iter().any(|listener| listener.tls.as_ref().is_some_and(|tls| tls.client_auth != ClientAuth::Off))
+        settings.listeners.iter().any(|listener| {
+            // A proxy that is trusted may have asked.
+            let told = !listener.trusted_proxies.is_empty() && !listener.proxy_protocol;
+            told || listener.tls.as_ref().is_some_and(|tls| tls.client_auth != ClientAuth::Off)
+        })
     };
     if settings.is_some_and(|settings| !asks(settings)) {
         for read in sites {

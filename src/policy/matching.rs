@@ -21,6 +21,8 @@ pub enum Condition {
     Encoding,
     /// `client_certificate`.
     ClientCertificate,
+    /// `client_fingerprint`.
+    ClientFingerprint,
     /// `path`.
     Path,
     /// `started_by`.
@@ -39,6 +41,7 @@ impl Condition {
             Self::UserAgent => "user_agent",
             Self::Encoding => "encoding",
             Self::ClientCertificate => "client_certificate",
+            Self::ClientFingerprint => "client_fingerprint",
             Self::Path => "path",
             Self::StartedBy => "started_by",
             Self::Share => "share",
@@ -72,8 +75,9 @@ impl<'f> Subject<'f> {
     /// The first condition of a rule that does not hold; `None` when the rule matches. What a message
     /// would say does not hold for a request that is none.
     pub(super) fn misses(&self, rule: &Rule) -> Option<Condition> {
-        let When { version, device, user_agent, encoding, client_certificate, path, started_by, share } = &rule.when;
-        let Facts { path: sent, user_agent: agent, client_certificate: subject, .. } = *self.facts;
+        let When { version, device, user_agent, encoding, client_certificate, client_fingerprint, path, started_by, share } =
+            &rule.when;
+        let Facts { path: sent, user_agent: agent, client_certificate: subject, client_fingerprint: print, .. } = *self.facts;
         let message = self.message;
         // The cheap ones first.
         if version
@@ -96,6 +100,9 @@ impl<'f> Subject<'f> {
         }
         if client_certificate.as_ref().is_some_and(|glob| !subject.is_some_and(|subject| glob.matches(subject))) {
             return Some(Condition::ClientCertificate);
+        }
+        if client_fingerprint.as_ref().is_some_and(|any| !print.is_some_and(|print| any.iter().any(|one| **one == *print))) {
+            return Some(Condition::ClientFingerprint);
         }
         if path.as_ref().is_some_and(|glob| !glob.matches(sent)) {
             return Some(Condition::Path);

@@ -133,6 +133,12 @@ reasons! {
     UpstreamMalformed = "upstream-malformed",
     /// The TLS handshake failed.
     TlsHandshake = "tls-handshake",
+    /// The client showed no certificate where it must, or one that is not accepted.
+    ClientCertificate = "client-certificate",
+    /// The connection does not come from a proxy that is trusted, where only those may connect.
+    UntrustedProxy = "untrusted-proxy",
+    /// A proxy that is trusted did not begin with a header of the PROXY protocol.
+    BadProxyHeader = "bad-proxy-header",
     /// What came over the connection is not HTTP.
     BadHttp = "bad-http",
     /// The connection said nothing, or too little, in time.

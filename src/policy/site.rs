@@ -16,7 +16,8 @@ mod settings;
 pub use account::{Account, Node, ValueForm};
 pub use server::{HostHeader, RespUri, Server, Speaks, Trial, Trigger};
 pub use settings::{
-    ClientAuth, Decisions, DecisionsTo, DeviceIds, Limits, Listener, ListenerTls, OnLogFailure, Redis, Sessions, Settings, Store,
+    ClientAuth, Decisions, DecisionsTo, DeviceIds, Identity, Limits, Listener, ListenerTls, OnLogFailure, Redis, Sessions,
+    Settings, Store,
 };
 
 /// All that a folder of policies says.
@@ -215,6 +216,8 @@ pub struct When {
     pub encoding: Option<Encoding>,
     /// The subject of the client's certificate.
     pub client_certificate: Option<Glob>,
+    /// The fingerprint of the client's certificate is one of these; as in [`Facts`](super::facts::Facts).
+    pub client_fingerprint: Option<Vec<Box<str>>>,
     /// The path of the request.
     pub path: Option<Glob>,
     /// Who started the session.

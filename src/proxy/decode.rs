@@ -1,5 +1,7 @@
 //! Bytes to facts: what SyncHdr says, and what protects the body. No further than policy needs.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use tower::Service;
 
@@ -9,6 +11,7 @@ use super::{
 };
 use crate::{
     policy::facts::{Dtd, Integrity},
+    server::tls::ClientCertificate,
     syncml::{
         self,
         header::{Field, HeaderIndex},
@@ -36,8 +39,9 @@ where
 
 fn decode(mut collected: Collected) -> Exchange {
     let integrity = integrity(&collected.parts.headers);
+    let certificate = certificate(&collected);
     let Body::Read { plain, .. } = &collected.body else {
-        return Exchange { collected, message: None, malformed: None, integrity, notified: None, account: None };
+        return Exchange { collected, message: None, malformed: None, integrity, notified: None, certificate, account: None };
     };
     let encoding = sniff(plain);
     let record = &mut collected.carried.open;
@@ -65,7 +69,16 @@ fn decode(mut collected: Collected) -> Exchange {
         });
         record.declared_dtd = Some(bounded(&text(known.index.ver_dtd), 64));
     }
-    Exchange { collected, message, malformed, integrity, notified: None, account: None }
+    Exchange { collected, message, malformed, integrity, notified: None, certificate, account: None }
+}
+
+/// The certificate that the client showed, here or to a proxy that is trusted.
+fn certificate(collected: &Collected) -> Option<Arc<ClientCertificate>> {
+    let connection = &collected.carried.connection;
+    if connection.forwards {
+        return collected.parts.headers.get("client-cert").and_then(ClientCertificate::from_header).map(Arc::new);
+    }
+    connection.certificate.clone()
 }
 
 /// What SyncHdr says, and (strict) whether the rest can be read.

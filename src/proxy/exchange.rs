@@ -48,7 +48,9 @@ pub struct Connection {
     /// Whether notifications come over it, not messages.
     pub push: bool,
     /// The certificate that the client showed.
-    pub certificate: Option<ClientCertificate>,
+    pub certificate: Option<Arc<ClientCertificate>>,
+    /// Whether it comes from a proxy that is trusted: what it says of the client is believed.
+    pub forwards: bool,
     /// Held by all that is not over yet.
     pub alive: tokio::sync::mpsc::Sender<()>,
 }
@@ -142,6 +144,8 @@ pub struct Exchange {
     pub integrity: Integrity,
     /// The version that the device was notified of, when its session answers a notification.
     pub notified: Option<Version>,
+    /// The certificate that the client showed, here or to a proxy that is trusted.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// What the carrier `account` has to do in the session.
     pub(super) account: Option<Box<Accounting>>,
 }
@@ -214,7 +218,8 @@ impl Exchange {
         Facts {
             path: self.collected.parts.uri.path(),
             user_agent: self.collected.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()),
-            client_certificate: self.collected.carried.connection.certificate.as_ref().map(|certificate| &*certificate.subject),
+            client_certificate: self.certificate.as_ref().map(|certificate| &*certificate.subject),
+            client_fingerprint: self.certificate.as_ref().map(|certificate| &*certificate.fingerprint),
             content,
             notified: self.notified,
             learnt: &[],

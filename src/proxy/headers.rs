@@ -64,8 +64,11 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 /// Gets a request's headers ready for a server.
 pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &str, carried: &Carried) {
     remove_hop_by_hop(headers);
-    for name in &OURS {
-        headers.remove(name);
+    let connection = &carried.connection;
+    if !connection.forwards {
+        for name in &OURS {
+            headers.remove(name);
+        }
     }
     // `Client_Cert` is `Client-Cert` to a server that speaks CGI.
     let alike: Vec<HeaderName> = headers.keys().filter(|name| is_like_ours(name)).cloned().collect();
@@ -75,7 +78,6 @@ pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &s
     headers.remove(header::VIA);
     headers.remove(header::EXPECT);
 
-    let connection = &carried.connection;
     let scheme = if connection.tls { "https" } else { "http" };
     let mut text = String::with_capacity(96);
     let _ = write!(text, "for={}", Node(connection.peer));
@@ -83,15 +85,17 @@ pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &s
         let _ = write!(text, ";host=\"{host}\"");
     }
     let _ = write!(text, ";proto={scheme}");
-    insert(headers, &OURS[0], &text);
+    append(headers, &OURS[0], &text);
     text.clear();
     let _ = write!(text, "{}", connection.peer.ip());
-    insert(headers, &OURS[1], &text);
-    headers.insert(&OURS[2], HeaderValue::from_static(scheme));
-    if !host.is_empty() {
+    append(headers, &OURS[1], &text);
+    // What is still there was said by a proxy that is trusted, and knows better.
+    headers.entry(&OURS[2]).or_insert(HeaderValue::from_static(scheme));
+    if !host.is_empty() && !headers.contains_key(&OURS[3]) {
         insert(headers, &OURS[3], host);
     }
-    if let Some(certificate) = &connection.certificate {
+    // The certificate of the connection is then the proxy's.
+    if let Some(certificate) = connection.certificate.as_ref().filter(|_| !connection.forwards) {
         headers.insert(&OURS[4], certificate.header.clone());
     }
     via(headers, version);
@@ -145,6 +149,16 @@ fn via(headers: &mut HeaderMap, version: Version) {
             entry.insert(HeaderValue::from_static(value));
         }
     }
+}
+
+/// Adds to the end of a list: one line, in the order of the way.
+fn append(headers: &mut HeaderMap, name: &HeaderName, text: &str) {
+    if !headers.contains_key(name) {
+        return insert(headers, name, text);
+    }
+    let before: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    let list = [&before[..], &[text]].concat().join(", ");
+    insert(headers, name, &list);
 }
 
 fn insert(headers: &mut HeaderMap, name: &HeaderName, text: &str) {

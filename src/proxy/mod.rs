@@ -43,7 +43,11 @@ pub use framing::HEAD;
 pub use live::{Live, LiveSite};
 pub use record::Record;
 
-use crate::{decisions::Log, server::pulse::Pulse, store::Store};
+use crate::{
+    decisions::Log,
+    server::{pulse::Pulse, tls::Expiry},
+    store::Store,
+};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ pub struct Shared {
     pub store: Arc<dyn Store>,
     /// Whether protover is shutting down.
     pub draining: std::sync::atomic::AtomicBool,
+    /// When the certificates of listeners end.
+    pub expiries: ArcSwap<Vec<Expiry>>,
 }
 
 /// Every layer, outermost first.

@@ -12,10 +12,12 @@ use tokio::{
     net::TcpStream,
     sync::mpsc,
 };
+use tokio_rustls::server::TlsStream;
 
 use super::{
     Context, Phase,
-    listener::{Acceptor, Listening},
+    listener::{Front, Listening},
+    proxy_protocol,
     pulse::{Expired, Noticed, Pulse},
     tls::ClientCertificate,
 };
@@ -36,42 +38,84 @@ pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     on: &Listening,
-    acceptor: Option<Arc<Acceptor>>,
+    front: Arc<Front>,
     context: &Context,
     alive: mpsc::Sender<()>,
 ) {
     let _ = stream.set_nodelay(true);
-    let tls = acceptor.is_some();
-    let mut connection =
-        Connection { listener: on.name.clone(), peer, tls, server_name: None, push: on.push, certificate: None, alive };
+    let mut connection = Connection {
+        listener: on.name.clone(),
+        peer,
+        tls: front.acceptor.is_some(),
+        server_name: None,
+        push: on.push,
+        certificate: None,
+        // Of a proxy that speaks the PROXY protocol it is the client that says them.
+        forwards: front.trusts(peer) && !front.proxy_protocol,
+        alive,
+    };
     let limits = *context.shared.live.load().limits();
-    let Some(acceptor) = acceptor else {
-        return http(stream, false, connection.into(), context, &limits).await;
-    };
-    // A connection that closes without a word is a health check, not a failure.
-    let handshake = async {
-        if stream.peek(&mut [0]).await.unwrap_or(0) == 0 {
-            return None;
-        }
-        Some(acceptor.0.accept(stream).await)
-    };
     let mut phase = context.phase.clone();
-    let done = tokio::select! {
-        done = tokio::time::timeout(limits.header_timeout, handshake) => done,
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(limits.header_timeout, begin(stream, &front, &mut connection)) => begun,
         _ = phase.wait_for(|phase| *phase == Phase::Stopping) => return,
     };
-    match done {
-        Ok(None) => {}
-        Ok(Some(Ok(stream))) => {
+    match begun {
+        Ok(Ok(Begun::Plain(stream))) => http(stream, false, connection.into(), context, &limits).await,
+        Ok(Ok(Begun::Tls(stream))) => {
             let session = stream.get_ref().1;
             let h2 = session.alpn_protocol() == Some(b"h2");
             connection.server_name = session.server_name().map(Into::into);
-            connection.certificate = session.peer_certificates().and_then(<[_]>::first).and_then(ClientCertificate::of);
+            connection.certificate =
+                session.peer_certificates().and_then(<[_]>::first).and_then(ClientCertificate::of).map(Arc::new);
             http(stream, h2, connection.into(), context, &limits).await;
         }
-        Ok(Some(Err(error))) => failed(Reason::TlsHandshake, Some(&error.to_string()), None, &connection, context),
+        Ok(Ok(Begun::Nothing)) => {}
+        Ok(Err((reason, detail))) => failed(reason, detail.as_deref(), None, &connection, context),
         Err(_) => failed(Reason::ConnectionTooSlow, None, None, &connection, context),
     }
+}
+
+/// What a connection is, once all that comes before HTTP is done with.
+enum Begun {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// Closed without a word: a health check, not a failure.
+    Nothing,
+}
+
+/// The PROXY protocol, then TLS, as far as the listener has them.
+async fn begin(mut stream: TcpStream, front: &Front, connection: &mut Connection) -> Result<Begun, (Reason, Option<String>)> {
+    if front.proxy_protocol {
+        if is_closed(&stream).await {
+            return Ok(Begun::Nothing);
+        }
+        if !front.trusts(connection.peer) {
+            return Err((Reason::UntrustedProxy, None));
+        }
+        let told = proxy_protocol::read(&mut stream).await.map_err(|error| (Reason::ClientGone, Some(error.to_string())))?;
+        let told = told.map_err(|wrong| (Reason::BadProxyHeader, Some(wrong.to_string())))?;
+        connection.peer = told.client.unwrap_or(connection.peer);
+        connection.tls |= told.tls;
+    }
+    let Some(acceptor) = &front.acceptor else { return Ok(Begun::Plain(stream)) };
+    if is_closed(&stream).await {
+        return Ok(Begun::Nothing);
+    }
+    let accepted = acceptor.tls.accept(stream).await;
+    accepted.map(|stream| Begun::Tls(Box::new(stream))).map_err(|error| {
+        let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+        let reason = match of_tls {
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => Reason::ClientCertificate,
+            _ => Reason::TlsHandshake,
+        };
+        (reason, Some(error.to_string()))
+    })
+}
+
+/// Waits for the first byte, and tells when there is none.
+async fn is_closed(stream: &TcpStream) -> bool {
+    stream.peek(&mut [0]).await.unwrap_or(0) == 0
 }
 
 /// Speaks HTTP over a connection until one side has had enough.

@@ -2,16 +2,19 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, mpsc},
 };
-use tokio_rustls::TlsAcceptor;
 
-use super::{Context, Phase, connection, tls};
+use super::{
+    Context, Phase, connection,
+    tls::{Acceptor, Expiry},
+};
 use crate::{
     decisions::Kind,
     policy::{
@@ -30,15 +33,31 @@ pub(super) struct Listening {
     pub(super) address: SocketAddr,
     /// Whether notifications come here.
     pub(super) push: bool,
-    acceptor: ArcSwapOption<Acceptor>,
+    front: ArcSwap<Front>,
 }
 
-/// TLS of a listener.
-pub(super) struct Acceptor(pub(super) TlsAcceptor);
+/// What comes before HTTP on a listener. A reload replaces it, for connections that come from then on.
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) acceptor: Option<Acceptor>,
+    trusted: Vec<IpNet>,
+    /// Whether connections begin with the PROXY protocol.
+    pub(super) proxy_protocol: bool,
+}
 
-impl std::fmt::Debug for Acceptor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Acceptor")
+impl Front {
+    /// Reads the files of a listener.
+    fn new(listener: &Listener, before: Option<&Self>) -> io::Result<Self> {
+        let before = before.and_then(|front| front.acceptor.as_ref());
+        let acceptor = listener.tls.as_ref().map(|tls| Acceptor::new(tls, before)).transpose()?;
+        Ok(Self { acceptor, trusted: listener.trusted_proxies.clone(), proxy_protocol: listener.proxy_protocol })
+    }
+
+    /// Whether an address is that of a proxy in front.
+    pub(super) fn trusts(&self, peer: SocketAddr) -> bool {
+        // IPv4 on a socket for IPv6.
+        let ip = peer.ip().to_canonical();
+        self.trusted.iter().any(|network| network.contains(&ip))
     }
 }
 
@@ -48,29 +67,51 @@ impl Listening {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("listener {} on {}: {error}", listener.name, listener.address))
         };
-        let acceptor = acceptor(listener).map_err(named)?;
+        let front = Front::new(listener, None).map_err(named)?;
         let socket = listen(listener.address).map_err(named)?;
         let address = socket.local_addr()?;
-        let acceptor = ArcSwapOption::from(acceptor);
-        Ok((Self { name: listener.name.clone(), address, push: listener.gateway.is_some(), acceptor }, socket))
+        let front = ArcSwap::from_pointee(front);
+        Ok((Self { name: listener.name.clone(), address, push: listener.gateway.is_some(), front }, socket))
     }
 
-    /// TLS as the listener of this name has it now.
-    pub(super) fn acceptor_for(&self, listeners: &[Listener]) -> io::Result<Option<Arc<Acceptor>>> {
+    /// What comes before HTTP, as the listener of this name has it now.
+    pub(super) fn front_for(&self, listeners: &[Listener]) -> io::Result<Arc<Front>> {
+        let before = self.front.load_full();
         match listeners.iter().find(|listener| listener.name == self.name) {
             // Whether TLS is spoken at all is fixed while the listener is bound.
-            Some(listener) if listener.tls.is_some() == self.acceptor.load().is_some() => acceptor(listener),
-            _ => Ok(self.acceptor.load_full()),
+            Some(listener) if listener.tls.is_some() == before.acceptor.is_some() => {
+                let front = Front::new(listener, Some(&before));
+                front.map(Arc::new).map_err(|error| io::Error::new(error.kind(), format!("listener {}: {error}", self.name)))
+            }
+            _ => Ok(before),
         }
     }
 
-    pub(super) fn set_acceptor(&self, acceptor: Option<Arc<Acceptor>>) {
-        self.acceptor.store(acceptor);
+    pub(super) fn set_front(&self, front: Arc<Front>) {
+        self.front.store(front);
+    }
+
+    /// When its certificates end.
+    pub(super) fn expiries(&self) -> Vec<Expiry> {
+        let front = self.front.load();
+        let expires = front.acceptor.iter().flat_map(|acceptor| acceptor.expiries.iter().cloned());
+        expires.map(|expires| Expiry { listener: Arc::clone(&self.name), expires }).collect()
     }
 }
 
-fn acceptor(listener: &Listener) -> io::Result<Option<Arc<Acceptor>>> {
-    listener.tls.as_ref().map(|tls| Ok(Arc::new(Acceptor(tls::acceptor(tls)?)))).transpose()
+/// When the certificates of listeners end, as their files are now.
+///
+/// # Errors
+/// When a file cannot be used. The text names the listener and the file.
+pub fn expiries(listeners: &[Listener]) -> io::Result<Vec<Expiry>> {
+    let mut found = Vec::new();
+    for listener in listeners {
+        let front = Front::new(listener, None)
+            .map_err(|error| io::Error::new(error.kind(), format!("listener {}: {error}", listener.name)))?;
+        let expires = front.acceptor.into_iter().flat_map(|acceptor| acceptor.expiries);
+        found.extend(expires.map(|expires| Expiry { listener: Arc::clone(&listener.name), expires }));
+    }
+    Ok(found)
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -110,9 +151,9 @@ pub(super) async fn accept(on: Arc<Listening>, socket: TcpListener, context: Arc
             continue;
         };
         let (on, context, alive) = (Arc::clone(&on), Arc::clone(&context), alive.clone());
-        let acceptor = on.acceptor.load_full();
+        let front = on.front.load_full();
         tokio::spawn(async move {
-            connection::serve(stream, peer, &on, acceptor, &context, alive).await;
+            connection::serve(stream, peer, &on, front, &context, alive).await;
             drop(permit);
         });
     }
@@ -139,7 +180,7 @@ async fn overloaded(
     let mut open = context.shared.log.open(on.name.clone(), peer, Kind::Connection);
     open.verdict = Verdict::Fail;
     open.reason = Reason::Overloaded;
-    if on.acceptor.load().is_none() && told.is_some() {
+    if on.front.load().acceptor.is_none() && told.is_some() {
         let text = format!("503 overloaded (decision {})\n", open.id());
         let head = format!(
             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nRetry-After: 30\r\n\

@@ -3,6 +3,7 @@
 mod connection;
 mod heads;
 mod listener;
+mod proxy_protocol;
 pub mod pulse;
 pub mod tls;
 
@@ -22,6 +23,7 @@ use crate::{
     store,
 };
 use listener::Listening;
+pub use listener::expiries;
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +69,14 @@ impl Proxy {
         let settings = policies.settings.clone();
         let live = ArcSwap::from_pointee(Live::new(policies, None)?);
         let store = store::open(&settings.store)?;
-        let shared = Arc::new(Shared { live, earlier: Earlier::default(), store, log, draining: false.into() });
+        let shared = Arc::new(Shared {
+            live,
+            earlier: Earlier::default(),
+            store,
+            log,
+            draining: false.into(),
+            expiries: ArcSwap::default(),
+        });
         let (phase, watched) = watch::channel(Phase::Serving);
         let (alive, over) = mpsc::channel(1);
         let connections = Arc::new(Semaphore::new(settings.limits.connections));
@@ -83,6 +92,8 @@ impl Proxy {
             tokio::spawn(listener::accept(Arc::clone(&on), socket, Arc::clone(&context), alive.clone()));
             listening.push(on);
         }
+        shared.expiries.store(Arc::new(listening.iter().flat_map(|on| on.expiries()).collect()));
+        tokio::spawn(tls::watch(Arc::clone(&shared), phase.subscribe()));
         Ok(Self { shared, listening, phase, over })
     }
 
@@ -107,11 +118,11 @@ impl Proxy {
         let before = self.shared.live.load_full();
         let settings = policies.settings.clone();
         let live = Live::new(policies, Some(&before))?;
-        let acceptors: Vec<_> =
-            self.listening.iter().map(|on| on.acceptor_for(&settings.listeners)).collect::<io::Result<_>>()?;
-        for (on, acceptor) in self.listening.iter().zip(acceptors) {
-            on.set_acceptor(acceptor);
+        let fronts: Vec<_> = self.listening.iter().map(|on| on.front_for(&settings.listeners)).collect::<io::Result<_>>()?;
+        for (on, front) in self.listening.iter().zip(fronts) {
+            on.set_front(front);
         }
+        self.shared.expiries.store(Arc::new(self.listening.iter().flat_map(|on| on.expiries()).collect()));
         // Sessions go on under the policy they began with. It is kept before the new one is in force, so
         // that no request sees neither.
         if !before.has_the_sites_of(&live) {

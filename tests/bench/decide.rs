@@ -46,6 +46,7 @@ fn benches(criterion: &mut Criterion) {
         path: "/dm",
         user_agent: Some("MSFT OMA DM Client/1.2.0.1"),
         client_certificate: None,
+        client_fingerprint: None,
         content: Content::Message(message),
         notified: None,
         learnt: &[],

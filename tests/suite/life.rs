@@ -122,7 +122,7 @@ impl Served {
     }
 
     /// The next line of stderr with these words.
-    fn says(&self, words: &str) -> String {
+    pub(crate) fn says(&self, words: &str) -> String {
         loop {
             let line = self.stderr.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("never says {words}"));
             if line.contains(words) {

@@ -117,7 +117,7 @@ async fn client_certificates_are_asked_for_and_checked() {
             let seen = upstream.seen().pop().unwrap();
             assert_eq!(seen.header("client-cert").map(str::to_owned), identity.then(|| format!(":{der}:")));
         } else {
-            assert_eq!((line["kind"].as_str(), line["reason"].as_str()), (Some("connection"), Some("tls-handshake")));
+            assert_eq!((line["kind"].as_str(), line["reason"].as_str()), (Some("connection"), Some("client-certificate")));
             assert!(line["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
         }
     }

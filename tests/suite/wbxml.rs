@@ -171,7 +171,15 @@ fn decided(raw: &[u8], index: &HeaderIndex) -> Vec<String> {
             started_by: syncml::started_by(raw, index),
             integrity: Integrity::None,
         });
-        let facts = Facts { path: "/", user_agent: None, client_certificate: None, content, notified: None, learnt: &[] };
+        let facts = Facts {
+            path: "/",
+            user_agent: None,
+            client_certificate: None,
+            client_fingerprint: None,
+            content,
+            notified: None,
+            learnt: &[],
+        };
         format!("{:?}", decide(&policies.sites[0], &policies.versions, &facts))
     };
     sites.iter().map(decide_by).collect()

@@ -46,13 +46,15 @@ pub(super) fn no_site_json(request: &Request) -> String {
 
 /// `(what, its value)`: what was read, in the order of reading.
 fn facts(explained: &Explained<'_>) -> Vec<(&'static str, Option<String>)> {
-    let Explained { request, message, .. } = explained;
+    let Explained { request, certificate, message, .. } = explained;
     let header = |name: HeaderName| request.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let mut facts = vec![
         ("host", Some(request.host.clone())),
         ("path", Some(request.path.clone())),
         ("content_type", header(header::CONTENT_TYPE)),
         ("user_agent", header(header::USER_AGENT)),
+        ("client_certificate", certificate.map(|shown| shown.subject.clone())),
+        ("client_fingerprint", certificate.and_then(|shown| shown.fingerprint.clone())),
         ("integrity", Some(decode::integrity(&request.headers).code().to_owned())),
     ];
     match message {

@@ -85,6 +85,7 @@ fn every_key_has_an_example() {
         "",
         "[[listener]]\n",
         "[[listener]]\n[listener.tls]\n",
+        "[[listener]]\n[[listener.tls.certificates]]\n",
         "[limits]\n",
         "[decisions]\n",
         "[session]\n",
@@ -104,8 +105,9 @@ fn every_key_has_an_example() {
     let mut keys = 0;
     for table in tables {
         for key in asked(&format!("{table}{unknown}")).iter().flat_map(|keys| keys.split(", ")) {
-            let shown =
-                [format!("{key} ="), format!("[{key}]"), format!("[[{key}]]")].iter().any(|form| all.contains(form.as_str()));
+            let shown = [format!("{key} ="), format!("[{key}]"), format!("[[{key}]]"), format!(".{key}]]")]
+                .iter()
+                .any(|form| all.contains(form.as_str()));
             assert!(shown, "`{key}` of {table:?} has no example");
             keys += 1;
         }

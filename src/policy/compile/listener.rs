@@ -3,11 +3,13 @@
 use core::net::SocketAddr;
 use std::ops::Range;
 
+use ipnet::IpNet;
+
 use super::value;
 use crate::policy::{
     diagnostic::{Code, Diagnostic},
-    document::Table,
-    site::{ClientAuth, Listener, ListenerTls},
+    document::{Table, Value},
+    site::{ClientAuth, Identity, Listener, ListenerTls},
 };
 
 pub(super) fn read(tables: Vec<Table<'_>>) -> Vec<Listener> {
@@ -44,39 +46,72 @@ pub(super) fn read(tables: Vec<Table<'_>>) -> Vec<Listener> {
         };
         let gateway = gateway.as_ref().and_then(value::url);
         let tls = table.table("tls", "tls").and_then(tls);
+        let (trusted_proxies, proxy_protocol) = proxies(&table);
         table.finish();
         if let (Some(name), Some(address)) = read {
-            listeners.push(Listener { name: name.into(), address, tls, gateway });
+            listeners.push(Listener { name: name.into(), address, tls, trusted_proxies, proxy_protocol, gateway });
         }
     }
     listeners
 }
 
+/// The proxies in front, and whether they speak the PROXY protocol.
+fn proxies(table: &Table<'_>) -> (Vec<IpNet>, bool) {
+    let proxy_protocol = table.get("proxy_protocol").and_then(|value| value.boolean()).unwrap_or_default();
+    let written = if proxy_protocol {
+        table.require("trusted_proxies", "who may say whom it speaks for, such as trusted_proxies = [\"10.0.0.0/8\"]")
+    } else {
+        table.get("trusted_proxies")
+    };
+    let Some(value) = written else { return (Vec::new(), proxy_protocol) };
+    let items = value.list();
+    if value.is_list() && items.is_empty() {
+        value.report(Code::Empty, "`trusted_proxies` may not be empty", "nobody would be trusted", "");
+    }
+    (items.iter().filter_map(value::network).collect(), proxy_protocol)
+}
+
 fn tls(table: Table<'_>) -> Option<ListenerTls> {
-    let path = |key, help| table.require(key, help).and_then(|value| value.text());
-    let certificate = path("certificate", "a PEM file with the certificate and those between it and the root");
-    let key = path("key", "a PEM file with the private key of the certificate");
+    let more: Vec<Option<Identity>> = table
+        .tables("certificates", "[[listener.tls.certificates]]")
+        .into_iter()
+        .map(|table| {
+            let found = identity(&table, true);
+            table.finish();
+            found
+        })
+        .collect();
+    let first = identity(&table, more.is_empty());
     let authorities = table.get("client_ca");
+    let revoked = table.get("client_crl");
     let asks = table.get("client_auth");
     let choices = [("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
     let client_auth = asks.and_then(|value| value.choice(&choices));
-    match (authorities, asks) {
-        (None, Some(value)) if client_auth.is_some_and(|auth| auth != ClientAuth::Off) => {
-            let help = "add client_ca = \"certs/devices-ca.pem\"";
-            value.report(Code::TlsIncomplete, "`client_auth` needs `client_ca`", "nobody would be trusted", help);
+    if client_auth.unwrap_or_default() == ClientAuth::Off {
+        for (name, value) in [("client_ca", authorities), ("client_crl", revoked)] {
+            if let Some(value) = value {
+                let help = "add client_auth = \"optional\" or \"required\"";
+                value.report(Code::TlsUnused, format!("`{name}` is not used"), "clients are not asked for a certificate", help);
+            }
         }
-        (Some(value), _) if client_auth.unwrap_or_default() == ClientAuth::Off => {
-            let help = "add client_auth = \"optional\" or \"required\"";
-            value.report(Code::TlsUnused, "`client_ca` is not used", "clients are not asked for a certificate", help);
-        }
-        _ => {}
+    } else if let Some(value) = asks.filter(|_| authorities.is_none()) {
+        let help = "add client_ca = \"certs/devices-ca.pem\"";
+        value.report(Code::TlsIncomplete, "`client_auth` needs `client_ca`", "nobody would be trusted", help);
     }
     let client_ca = authorities.and_then(|value| value.text()).map(Into::into);
+    let client_crl = revoked.iter().flat_map(Value::one_or_more).filter_map(|value| value.text()).map(Into::into).collect();
+    let ticket_keys = table.get("ticket_keys").and_then(|value| value.text()).map(Into::into);
     table.finish();
-    Some(ListenerTls {
-        certificate: certificate?.into(),
-        key: key?.into(),
-        client_ca,
-        client_auth: client_auth.unwrap_or_default(),
-    })
+    // What was not found was reported: no policy comes of this.
+    let certificates = first.into_iter().chain(more.into_iter().flatten()).collect();
+    Some(ListenerTls { certificates, client_ca, client_crl, client_auth: client_auth.unwrap_or_default(), ticket_keys })
+}
+
+/// A certificate and its key. They need each other, and have to be there when `needed`.
+fn identity(table: &Table<'_>, needed: bool) -> Option<Identity> {
+    let needed = needed || table.get("certificate").is_some() || table.get("key").is_some();
+    let path = |key, help| if needed { table.require(key, help) } else { table.get(key) }.and_then(|value| value.text());
+    let certificate = path("certificate", "a PEM file with the certificate and those between it and the root");
+    let key = path("key", "a PEM file with the private key of the certificate");
+    Some(Identity { certificate: certificate?.into(), key: key?.into() })
 }

@@ -79,11 +79,14 @@ fn when_of(table: Table<'_>, versions: &VersionTable, places: &mut Places) -> Wh
         user_agent: glob("user_agent"),
         encoding: table.get("encoding").and_then(|value| value.choice(&encodings)),
         client_certificate: glob("client_certificate"),
+        client_fingerprint: table
+            .get("client_fingerprint")
+            .map(|value| value.one_or_more().iter().filter_map(value::fingerprint).collect()),
         path: glob("path"),
         started_by: table.get("started_by").and_then(|value| value.choice(&starters)),
         share: table.get("share").as_ref().and_then(value::share),
     };
-    places.client_certificate = table.get("client_certificate").map(|value| value.span());
+    places.client_certificate = table.get("client_certificate").or(table.get("client_fingerprint")).map(|value| value.span());
     table.finish();
     when
 }

@@ -60,7 +60,10 @@ pub(super) fn read(tables: Vec<Table<'_>>, versions: &VersionTable) -> Vec<(Serv
         super::site::once(file, "server", name, place.clone(), &mut names);
         let identity = both.map(|(certificate, key)| (certificate.into(), key.into()));
         let url = url.unwrap_or_default();
-        servers.push((Server { name: name.into(), url, speaks, trial, resp_uri, encodings, ca, identity, host }, place));
+        servers.push((
+            Server { name: name.into(), url, speaks, trial, resp_uri, encodings, ca, identity, host, pem: [0; 32] },
+            place,
+        ));
     }
     servers
 }

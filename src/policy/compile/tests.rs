@@ -74,6 +74,14 @@ fn cases() -> Vec<(Code, String)> {
         (Code::BadHost, changed("a.example", "http://a.example/")),
         (Code::BadPath, changed("hosts", "path = \"dm\"\nhosts")),
         (Code::BadNodeUri, site("[account]\nbootstrap = true\nuri = \"./DMAcc/Ext/ProtoVer\"\n")),
+        (Code::BadNetwork, proxy("trusted_proxies = [\"10.0.0.0/33\"]\n")),
+        (
+            Code::BadFingerprint,
+            printed(&[
+                source(PROXY, &format!("{LISTENER}trusted_proxies = [\"::1\"]\n")),
+                source("a.toml", &format!("{SITE}{}", rule("client_fingerprint = \"AB:CD\"", "verdict = \"pass\""))),
+            ]),
+        ),
         (Code::DuplicateName, site("[[server]]\nname = \"s\"\nurl = \"http://127.0.0.1:2\"\nspeaks = [\"DM/1.3\"]\n")),
         (
             Code::HostClash,
@@ -134,7 +142,7 @@ fn everything_that_is_wrong_is_said_at_once() {
     let mut found = codes(&[source(PROXY, proxy), source("a.toml", site), source("b.toml", other)]);
     found.sort_unstable();
     let mut expected = vec![
-        "P0103", "P0303", "P0106", "P0301", "P0102", "P0102", "P0304", // the process
+        "P0103", "P0303", "P0104", "P0301", "P0102", "P0102", "P0304", // the process
         "P0104", "P0308", "P0107", "P0309", "P0105", "P0304", "P0105", "P0201", "P0102", "P0105", "P0403", "P0101",
     ];
     expected.sort_unstable();

@@ -1,10 +1,11 @@
 //! Values with a notation of their own: versions, sizes, durations, addresses, URLs, shares, hosts.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::{ops::Range, time::Duration};
 
 use bytesize::ByteSize;
 use http::Uri;
+use ipnet::IpNet;
 
 use crate::{
     policy::{diagnostic::Code, document::Value},
@@ -169,7 +170,7 @@ pub(super) fn host(value: &Value<'_>) -> Option<Box<str>> {
         return wrong("a URL; only the host belongs here");
     }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if let Ok(address) = bare.parse::<core::net::IpAddr>() {
+    if let Ok(address) = bare.parse::<IpAddr>() {
         return Some(address.to_string().into());
     }
     if text.contains(':') {
@@ -185,6 +186,29 @@ pub(super) fn host(value: &Value<'_>) -> Option<Box<str>> {
         return wrong("not the name of a host (write international names in their xn-- form)");
     }
     Some(name.to_ascii_lowercase().into())
+}
+
+/// Addresses of one network: `10.0.0.0/8`, or one address.
+pub(super) fn network(value: &Value<'_>) -> Option<IpNet> {
+    let text = value.text()?;
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    if network.is_none() {
+        let help = "an address or a network, such as \"192.0.2.7\", \"10.0.0.0/8\" or \"2001:db8::/32\"";
+        value.report(Code::BadNetwork, format!("\"{text}\" is not a network"), "not a network", help);
+    }
+    network.map(|network| network.trunc())
+}
+
+/// The SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` prints it or without colons.
+pub(super) fn fingerprint(value: &Value<'_>) -> Option<Box<str>> {
+    let text = value.text()?;
+    let digits: String = text.chars().filter(|digit| *digit != ':').map(|digit| digit.to_ascii_lowercase()).collect();
+    if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Some(digits.into());
+    }
+    let help = "64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256 -in client.pem` prints them";
+    value.report(Code::BadFingerprint, "this is not the SHA-256 of a certificate", "not a fingerprint", help);
+    None
 }
 
 /// A prefix of paths, without a slash at its end.

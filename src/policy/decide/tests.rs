@@ -35,7 +35,15 @@ fn message(ver_proto: &str) -> Message<'static> {
 }
 
 fn facts(content: Content<'_>) -> Facts<'_> {
-    Facts { path: "/dm", user_agent: Some("Client/1.0"), client_certificate: None, content, notified: None, learnt: &[] }
+    Facts {
+        path: "/dm",
+        user_agent: Some("Client/1.0"),
+        client_certificate: None,
+        client_fingerprint: None,
+        content,
+        notified: None,
+        learnt: &[],
+    }
 }
 
 /// A decision in short: verdict, reason, server, version used, version recommended, status of a refusal.
@@ -323,7 +331,7 @@ proptest! {
         certificate in proptest::option::of("CN=[a-z]{0,2}"),
     ) {
         let site = &policies.sites[0];
-        let facts = Facts { path: &path, user_agent: user_agent.as_deref(), client_certificate: certificate.as_deref(), content, notified: None, learnt: &[] };
+        let facts = Facts { path: &path, user_agent: user_agent.as_deref(), client_certificate: certificate.as_deref(), client_fingerprint: None, content, notified: None, learnt: &[] };
         let decision = decide(site, &policies.versions, &facts);
         prop_assert!(decision.server() < site.servers.len());
         let message = match &facts.content { Content::Message(message) => Some(message), _ => None };

@@ -66,7 +66,8 @@ pub(super) fn rule(read: &Read, at: usize, found: &mut Vec<Diagnostic>) {
 /// Whether an earlier rule takes everything of one version (`None`: of any, and what is no message)
 /// that meets other conditions. False when in doubt.
 pub(in crate::policy) fn covers(earlier: &Rule, when: &When, version: Option<Version>) -> bool {
-    let When { version: versions, device, user_agent, encoding, client_certificate, path, started_by, share } = &earlier.when;
+    let When { version: versions, device, user_agent, encoding, client_certificate, client_fingerprint, path, started_by, share } =
+        &earlier.when;
     let by_version = match (versions, version) {
         (None, _) => true,
         (Some(taken), Some(version)) => taken.contains(&version),
@@ -86,6 +87,9 @@ pub(in crate::policy) fn covers(earlier: &Rule, when: &When, version: Option<Ver
         && glob(device, &when.device)
         && glob(user_agent, &when.user_agent)
         && glob(client_certificate, &when.client_certificate)
+        && client_fingerprint.as_ref().is_none_or(|taken| {
+            when.client_fingerprint.as_ref().is_some_and(|later| later.iter().all(|print| taken.contains(print)))
+        })
         && glob(path, &when.path)
         && (encoding.is_none() || *encoding == when.encoding)
         && (started_by.is_none() || *started_by == when.started_by)

@@ -28,6 +28,8 @@ pub struct Server {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Whether it sees the host that the device addressed, or its own.
     pub host: HostHeader,
+    /// The digest of what its PEM files held when the policy was read: with other files it is another server.
+    pub pem: [u8; 32],
 }
 
 impl Server {
@@ -44,6 +46,7 @@ impl Server {
             ca: None,
             identity: None,
             host: HostHeader::Rewrite,
+            pem: [0; 32],
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
+
 /// How the process runs: `proxy.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -43,21 +45,36 @@ pub struct Listener {
     pub address: core::net::SocketAddr,
     /// TLS, when it is spoken.
     pub tls: Option<ListenerTls>,
+    /// Proxies in front: what they say of clients is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether they say it in the PROXY protocol, in front of everything else; nobody else may connect then.
+    pub proxy_protocol: bool,
     /// Of a listener for notifications: the push gateway behind it.
     pub gateway: Option<http::Uri>,
 }
 
 /// The TLS side of a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenerTls {
+    /// At least one. The first is for clients that ask for no name, or for one that none has.
+    pub certificates: Vec<Identity>,
+    /// PEM file: the authorities that clients' certificates may come from.
+    pub client_ca: Option<PathBuf>,
+    /// PEM files: what these authorities have revoked.
+    pub client_crl: Vec<PathBuf>,
+    /// Whether clients show a certificate.
+    pub client_auth: ClientAuth,
+    /// File with the keys of session tickets; keys of the process's own without.
+    pub ticket_keys: Option<PathBuf>,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
     /// PEM file: the certificate and those between it and the root.
     pub certificate: PathBuf,
     /// PEM file: its private key.
     pub key: PathBuf,
-    /// PEM file: the authorities that clients' certificates may come from.
-    pub client_ca: Option<PathBuf>,
-    /// Whether clients show a certificate.
-    pub client_auth: ClientAuth,
 }
 
 /// Whether clients show a certificate.

@@ -57,7 +57,14 @@ async fn a_handler_that_panics_is_a_500_with_one_line_and_the_connection_goes_on
     let log = Log::start(&policies.settings.decisions).unwrap();
     let store = store::open(&policies.settings.store).unwrap();
     let live = ArcSwap::from_pointee(Live::new(policies, None).unwrap());
-    let shared = Arc::new(Shared { live, earlier: Earlier::default(), store, log: log.clone(), draining: false.into() });
+    let shared = Arc::new(Shared {
+        live,
+        earlier: Earlier::default(),
+        store,
+        log: log.clone(),
+        draining: false.into(),
+        expiries: ArcSwap::default(),
+    });
     let quiet = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     for later in [false, true] {
@@ -70,6 +77,7 @@ async fn a_handler_that_panics_is_a_500_with_one_line_and_the_connection_goes_on
             server_name: None,
             push: false,
             certificate: None,
+            forwards: false,
             alive,
         };
         let pulse = Arc::new(Pulse::new(true));

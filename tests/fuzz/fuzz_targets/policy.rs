@@ -40,7 +40,7 @@ fuzz_target!(|texts: (&str, &str)| {
                 started_by: None,
                 integrity: Integrity::None,
             });
-            let facts = Facts { path: "/", user_agent: None, client_certificate: None, content, notified: None, learnt: &[] };
+            let facts = Facts { path: "/", user_agent: None, client_certificate: None, client_fingerprint: None, content, notified: None, learnt: &[] };
             let decision = decide(site, &policies.versions, &facts);
             assert!(decision.server() < site.servers.len());
         }
