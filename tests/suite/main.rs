@@ -21,6 +21,7 @@ mod macs;
 mod matrix;
 mod mtls;
 mod notify;
+mod old_handsets;
 mod pki;
 mod policies;
 mod proxy_protocol;
