@@ -10,7 +10,8 @@ use std::{
 
 use clap::Subcommand;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose,
 };
 
 use super::{Failure, print};
@@ -111,15 +112,19 @@ impl Certs {
 
 impl Init {
     fn run(self) -> Result<(), Failure> {
-        let files = self.files().map_err(|error| match error {
+        let mut files = self.files().map_err(|error| match error {
             rcgen::Error::InvalidAsn1String(_) => Failure::Usage(format!("--host: {error}")),
             error => Failure::doing("certificates", error),
         })?;
+        let key = tls::new_key().map_err(|error| Failure::doing("ticket.keys", error))? + "\n";
+        files.push(File { name: "ticket.keys".to_owned(), text: key, mode: 0o600 });
         write_all(&self.dir, &files, self.force)?;
         let mut story = format!("{} holds, for {} days:\n", self.dir.display(), self.days);
         for Issue { authority, leaf, purpose, .. } in &ISSUES {
             story += &format!("  {leaf}.pem, {leaf}.key  {purpose}; issued by {authority}.pem\n");
         }
+        story += "  devices-ca.crl          what devices-ca.pem has revoked: nothing yet\n";
+        story += "  ticket.keys             what TLS session tickets are sealed with\n";
         story += "Keys of authorities and certificates are for development only, and are not to be committed.\n";
         print(story)
     }
@@ -141,12 +146,28 @@ impl Init {
             let key = KeyPair::generate()?;
             let leaf = params.signed_by(&key, &authority)?;
 
+            if issue.usage == ExtendedKeyUsagePurpose::ClientAuth {
+                let text = self.nothing_revoked().signed_by(&authority)?.pem()?;
+                files.push(File { name: format!("{}.crl", issue.authority), text, mode: 0o644 });
+            }
             files.push(File::public(issue.authority, authority.pem()));
             files.push(File::secret(issue.authority, authority.key().serialize_pem()));
             files.push(File::public(issue.leaf, leaf.pem()));
             files.push(File::secret(issue.leaf, key.serialize_pem()));
         }
         Ok(files)
+    }
+
+    fn nothing_revoked(&self) -> CertificateRevocationListParams {
+        let now = clock::now().wall;
+        CertificateRevocationListParams {
+            this_update: (now - DAY).into(),
+            next_update: (now + DAY * self.days).into(),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        }
     }
 
     fn params(&self, name: &str, hosts: Vec<String>) -> Result<CertificateParams, rcgen::Error> {

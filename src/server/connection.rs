@@ -102,15 +102,8 @@ async fn begin(mut stream: TcpStream, front: &Front, connection: &mut Connection
     if is_closed(&stream).await {
         return Ok(Begun::Nothing);
     }
-    let accepted = acceptor.tls.accept(stream).await;
-    accepted.map(|stream| Begun::Tls(Box::new(stream))).map_err(|error| {
-        let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
-        let reason = match of_tls {
-            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => Reason::ClientCertificate,
-            _ => Reason::TlsHandshake,
-        };
-        (reason, Some(error.to_string()))
-    })
+    let accepted = acceptor.accept(stream).await;
+    accepted.map(|stream| Begun::Tls(Box::new(stream))).map_err(|(reason, detail)| (reason, Some(detail)))
 }
 
 /// Waits for the first byte, and tells when there is none.

@@ -89,10 +89,14 @@ fn certs_are_made_once_and_keys_are_private() {
     stdout(protover().args(["certs", "init", "--dir"]).arg(&dir));
     let mut names: Vec<_> = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let expected = "ca.key ca.pem client.key client.pem devices-ca.key devices-ca.pem server.key server.pem upstream-ca.key upstream-ca.pem upstream.key upstream.pem";
+    let expected = "ca.key ca.pem client.key client.pem devices-ca.crl devices-ca.key devices-ca.pem server.key server.pem ticket.keys upstream-ca.key upstream-ca.pem upstream.key upstream.pem";
     assert_eq!(names.join(" "), expected);
     for name in &names {
-        assert_eq!(mode(&dir.join(name)), if name.ends_with(".key") { 0o600 } else { 0o644 }, "{name}");
+        assert_eq!(
+            mode(&dir.join(name)),
+            if name.ends_with(".key") || name.ends_with(".keys") { 0o600 } else { 0o644 },
+            "{name}"
+        );
     }
     let before = fs::read(dir.join("server.key")).unwrap();
     fs::remove_file(dir.join("ca.pem")).unwrap();

@@ -92,6 +92,8 @@ pub(crate) struct Served {
     child: Child,
     pub(crate) address: SocketAddr,
     stderr: std::sync::mpsc::Receiver<String>,
+    /// What it said before it listened.
+    pub(crate) began: String,
 }
 
 impl Drop for Served {
@@ -114,8 +116,14 @@ impl Served {
         let (send, stderr) = std::sync::mpsc::channel();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(send.send(line))));
-        let mut served = Self { child, address: SocketAddr::from(([0; 4], 0)), stderr };
-        let line = served.says("\"listening\"");
+        let mut served = Self { child, address: SocketAddr::from(([0; 4], 0)), stderr, began: String::new() };
+        let line = loop {
+            let line = served.says("");
+            served.began += &line;
+            if line.contains("\"listening\"") {
+                break line;
+            }
+        };
         let line: Value = serde_json::from_str(&line).unwrap();
         served.address = line["address"].as_str().or(line["fields"]["address"].as_str()).unwrap().parse().unwrap();
         served

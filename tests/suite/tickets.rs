@@ -6,6 +6,7 @@ use std::{
     path::Path,
     process::Command,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use protover::policy::site::Policies;
@@ -143,6 +144,31 @@ async fn a_session_is_not_resumed_once_clients_are_trusted_by_another_list() {
         let lines = rig.lines(3).await;
         assert_eq!(lines[2]["reason"], "client-certificate");
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_meanwhile_resumes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let ours = Authority::new(home.path(), "authority");
+    let server = ours.issue("server", 1, &["localhost"], days(90));
+    let device = ours.issue("device", 2, &[], days(0) + Duration::from_secs(3));
+    let upstream = Upstream::echoing().await;
+    let text = site(upstream.address, "[\"DM/1.2\"]", "");
+    let listener = format!(
+        "tls = {{ certificate = {:?}, key = {:?}, client_auth = \"required\", client_ca = {:?} }}",
+        server.0, server.1, ours.pem
+    );
+    let rig = Rig::with_listener(&listener, "", &[&text]).await;
+    let config = client(&ours.pem, Some(&device), &[&version::TLS13]);
+    assert_eq!(handshake(&rig, &config).await, HandshakeKind::Full);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let mut stream = connect(rig.address(), config, "localhost").await.unwrap();
+    assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+    let _ = stream.write_all(&post("", message("1.2", "DM/1.2").as_bytes())).await;
+    assert_eq!(Answer::read(&mut stream).await.status, 0);
+    let lines = rig.lines(2).await;
+    assert_eq!(lines[1]["reason"], "client-certificate");
+    assert!(lines[1]["detail"].as_str().unwrap().contains("resumed session has expired"), "{}", lines[1]);
 }
 
 /// Passes a connection on, and keeps what the server sent.

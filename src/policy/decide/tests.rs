@@ -216,6 +216,19 @@ fn rules() {
 }
 
 #[test]
+fn a_certificate_is_known_by_its_fingerprint() {
+    let (one, other) = ("AB:".repeat(31) + "AB", "cd".repeat(32));
+    let when = format!("client_fingerprint = [{one:?}, {other:?}]");
+    let rule = format!("{SERVERS}[[rule]]\nname = \"r\"\nwhen = {{ {when} }}\nthen = {{ verdict = \"refuse\" }}\n");
+    let policies = policies(&rule);
+    for (shown, matches) in [(Some("ab".repeat(32)), true), (Some(other), true), (Some("ef".repeat(32)), false), (None, false)] {
+        let facts = Facts { client_fingerprint: shown.as_deref(), ..facts(Content::Message(message("DM/1.3"))) };
+        let decision = decide(&policies.sites[0], &policies.versions, &facts);
+        assert_eq!(decision.rule().is_some(), matches, "{shown:?}");
+    }
+}
+
+#[test]
 fn a_bridge_stands_for_the_account_of_a_client_that_starts() {
     let bridge = format!("{NEW}[unsupported]\nthen = \"bridge\"\n");
     let started = |by| Content::Message(Message { started_by: Some(by), ..message("DM/1.1") });

@@ -42,8 +42,7 @@ pub struct Expiry {
 impl Expires {
     /// Of certificates that are shown together. None when none can be read.
     pub(super) fn chain(file: &Path, chain: &[CertificateDer<'_>]) -> Option<Self> {
-        let ends = |der: &CertificateDer<'_>| Some(Certificate::from_der(der).ok()?.tbs_certificate().validity().not_after);
-        let at = chain.iter().filter_map(ends).map(moment).min()?;
+        let at = chain.iter().filter_map(of).min()?;
         Some(Self { file: file.to_owned(), list: false, at })
     }
 
@@ -66,6 +65,11 @@ impl Expires {
             .find(|(limit, _)| days < *limit)
             .map(|(_, stage)| stage)
     }
+}
+
+/// When a certificate ends. None when it cannot be read.
+pub(super) fn of(der: &CertificateDer<'_>) -> Option<SystemTime> {
+    Some(moment(Certificate::from_der(der).ok()?.tbs_certificate().validity().not_after))
 }
 
 fn moment(time: Time) -> SystemTime {

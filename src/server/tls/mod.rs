@@ -4,15 +4,22 @@
 use std::{io, path::Path, sync::Arc};
 
 use rustls::{
-    RootCertStore, ServerConfig,
+    HandshakeKind, RootCertStore, ServerConfig,
     crypto::ring::default_provider,
     pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
     server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use sha2::{Digest, Sha256};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::policy::site::{ClientAuth, ListenerTls};
+use crate::{
+    decisions::clock,
+    policy::{
+        reason::Reason,
+        site::{ClientAuth, ListenerTls},
+    },
+};
 
 mod client;
 mod expiry;
@@ -20,6 +27,7 @@ mod names;
 mod tickets;
 
 pub use client::ClientCertificate;
+use client::{Telling, fingerprint, telling};
 pub(crate) use expiry::watch;
 pub use expiry::{Expires, Expiry, overdue};
 use names::Named;
@@ -28,7 +36,7 @@ pub use tickets::new_key;
 
 /// TLS of a listener, as the files were when they were read.
 pub struct Acceptor {
-    pub(super) tls: TlsAcceptor,
+    tls: TlsAcceptor,
     tickets: Tickets,
     /// When what was read of the files ends.
     pub(super) expiries: Vec<Expires>,
@@ -67,6 +75,32 @@ impl Acceptor {
         config.send_tls13_tickets = 1;
         Ok(Self { tls: TlsAcceptor::from(Arc::new(config)), tickets, expiries })
     }
+
+    /// Shakes hands with a client.
+    ///
+    /// # Errors
+    /// When that fails: why, and in words.
+    pub(super) async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, (Reason, String)> {
+        let (accepted, refused) = telling(self.tls.accept(stream)).await;
+        let stream = accepted.map_err(|error| {
+            let reason = match error.get_ref().and_then(|error| error.downcast_ref()) {
+                Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => Reason::ClientCertificate,
+                _ => Reason::TlsHandshake,
+            };
+            let which = refused.map_or_else(String::new, |fingerprint| format!(" (certificate {fingerprint})"));
+            (reason, format!("{error}{which}"))
+        })?;
+        let session = stream.get_ref().1;
+        // One that is resumed was verified when it began.
+        if session.handshake_kind() == Some(HandshakeKind::Resumed)
+            && let Some(leaf) = session.peer_certificates().and_then(<[_]>::first)
+            && expiry::of(leaf).is_some_and(|ends| ends < clock::now().wall)
+        {
+            let what = format!("the certificate of the resumed session has expired (certificate {})", fingerprint(leaf));
+            return Err((Reason::ClientCertificate, what));
+        }
+        Ok(stream)
+    }
 }
 
 /// What checks clients' certificates. All that it goes by is digested.
@@ -90,7 +124,7 @@ fn verifier(tls: &ListenerTls, trust: &mut Sha256, expiries: &mut Vec<Expires>) 
         (VerifierBuilderError::InvalidCrl(what), Some(path)) => named(path, format!("a list cannot be used: {what:?}")),
         _ => named(authorities, error),
     })?;
-    Ok(verifier)
+    Ok(Arc::new(Telling(verifier)))
 }
 
 /// The certificates of a PEM file.
