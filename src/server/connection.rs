@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     Context, Phase,
-    listener::{Front, Listening},
+    listener::{Front, Listening, canonical},
     proxy_protocol,
     pulse::{Expired, Noticed, Pulse},
     tls::ClientCertificate,
@@ -95,7 +95,7 @@ async fn begin(mut stream: TcpStream, front: &Front, connection: &mut Connection
         }
         let told = proxy_protocol::read(&mut stream).await.map_err(|error| (Reason::ClientGone, Some(error.to_string())))?;
         let told = told.map_err(|wrong| (Reason::BadProxyHeader, Some(wrong.to_string())))?;
-        connection.peer = told.client.unwrap_or(connection.peer);
+        connection.peer = told.client.map_or(connection.peer, canonical);
         connection.tls |= told.tls;
     }
     let Some(acceptor) = &front.acceptor else { return Ok(Begun::Plain(stream)) };

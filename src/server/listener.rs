@@ -1,6 +1,11 @@
 //! A listening socket.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -55,9 +60,7 @@ impl Front {
 
     /// Whether an address is that of a proxy in front.
     pub(super) fn trusts(&self, peer: SocketAddr) -> bool {
-        // IPv4 on a socket for IPv6.
-        let ip = peer.ip().to_canonical();
-        self.trusted.iter().any(|network| network.contains(&ip))
+        self.trusted.iter().any(|network| network.contains(&peer.ip()))
     }
 }
 
@@ -133,7 +136,7 @@ pub(super) async fn accept(on: Arc<Listening>, socket: TcpListener, context: Arc
             _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
         };
         let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+            Ok((stream, peer)) => (stream, canonical(peer)),
             Err(error) if is_the_connections(&error) => continue,
             Err(error) => {
                 // Most likely too many open files: accepting again at once would only burn the processor.
@@ -156,6 +159,14 @@ pub(super) async fn accept(on: Arc<Listening>, socket: TcpListener, context: Arc
             connection::serve(stream, peer, &on, front, &context, alive).await;
             drop(permit);
         });
+    }
+}
+
+/// An address of IPv4, also where it was written as one of IPv6: `[::ffff:192.0.2.7]`.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => SocketAddr::new(address.ip().to_canonical(), address.port()),
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Listeners: accepting connections, TLS, HTTP, and ending it all in order.
+//! Listeners: accepting connections, the PROXY protocol, TLS, HTTP, and ending it all in order.
 
 mod connection;
 mod heads;

@@ -157,9 +157,10 @@ async fn the_header_comes_before_tls() {
     let rig = Rig::with_listener(&listener, "", &[&site(upstream.address, "[\"DM/1.2\"]", "")]).await;
     for (number, (header, pause)) in [(V1.to_vec(), false), (v2(1, 0x11, &FOUR), true)].into_iter().enumerate() {
         let mut stream = TcpStream::connect(rig.address()).await.unwrap();
-        stream.write_all(&header).await.unwrap();
-        if pause {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        stream.set_nodelay(true).unwrap();
+        for piece in header.chunks(if pause { 1 } else { header.len() }) {
+            stream.write_all(piece).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(client(&ours.pem, None, ALL_VERSIONS)));
         let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
@@ -177,6 +178,29 @@ async fn the_header_comes_before_tls() {
     let lines = rig.lines(4).await;
     assert_eq!(lines[2]["reason"], "bad-proxy-header");
     assert_eq!((lines[3]["reason"].as_str(), lines[3]["peer"].as_str()), (Some("tls-handshake"), Some("192.0.2.7:4660")));
+}
+
+#[tokio::test]
+async fn an_address_of_ipv4_is_one_also_on_a_socket_for_ipv6() {
+    let upstream = Upstream::echoing().await;
+    let home = tempfile::tempdir().unwrap();
+    let log = home.path().join("decisions.log");
+    let text = site(upstream.address, "[\"DM/1.2\"]", "");
+    let mut policies = crate::rig::policies(&log, TRUSTING, "", &[&text]);
+    policies.settings.listeners[0].address = "[::ffff:127.0.0.1]:0".parse().unwrap();
+    let lines = protover::decisions::Log::start(&policies.settings.decisions).unwrap();
+    let proxy = protover::server::Proxy::start(policies, lines.clone()).await.unwrap();
+    let port = proxy.address("devices").unwrap().port();
+    for header in [&b"PROXY UNKNOWN\r\n"[..], b"PROXY TCP6 ::ffff:192.0.2.7 ::1 4660 443\r\n"] {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(&[header, &post("", message("1.2", "DM/1.2").as_bytes())].concat()).await.unwrap();
+        assert_eq!(Answer::read(&mut stream).await.status, 200);
+    }
+    let seen: Vec<String> = upstream.seen().iter().map(|seen| seen.header("x-forwarded-for").unwrap().to_owned()).collect();
+    assert_eq!(seen, ["127.0.0.1", "192.0.2.7"]);
+    tokio::task::spawn_blocking(move || lines.flush()).await.unwrap();
+    let text = std::fs::read_to_string(log).unwrap();
+    assert!(text.contains("\"peer\":\"127.0.0.1:") && text.contains("\"peer\":\"192.0.2.7:4660\""), "{text}");
 }
 
 #[tokio::test]

@@ -10,7 +10,11 @@ use std::{
 
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
-use x509_cert::{Certificate, crl::CertificateList, der::Decode, time::Time};
+use x509_cert::{
+    Certificate,
+    der::{self, Decode, Header, SliceReader, asn1::AnyRef},
+    time::Time,
+};
 
 use crate::{decisions::clock, proxy::Shared, server::Phase};
 
@@ -48,7 +52,7 @@ impl Expires {
 
     /// Of a revocation list. None when it does not say.
     pub(super) fn list(file: &Path, der: &[u8]) -> Option<Self> {
-        let at = CertificateList::<x509_cert::certificate::Rfc5280>::from_der(der).ok()?.tbs_cert_list.next_update?;
+        let at = next_update(der).ok()??;
         Some(Self { file: file.to_owned(), list: true, at: moment(at) })
     }
 
@@ -65,6 +69,18 @@ impl Expires {
             .find(|(limit, _)| days < *limit)
             .map(|(_, stage)| stage)
     }
+}
+
+/// The `nextUpdate` of a revocation list (RFC 5280, section 5.1). What is revoked may be long, and is not read.
+fn next_update(der: &[u8]) -> der::Result<Option<Time>> {
+    let mut reader = SliceReader::new(der)?;
+    let _list = Header::decode(&mut reader)?;
+    let _to_be_signed = Header::decode(&mut reader)?;
+    let _version = Option::<u8>::decode(&mut reader)?;
+    let _algorithm = AnyRef::decode(&mut reader)?;
+    let _issuer = AnyRef::decode(&mut reader)?;
+    let _this_update = Time::decode(&mut reader)?;
+    Option::<Time>::decode(&mut reader)
 }
 
 /// When a certificate ends. None when it cannot be read.
