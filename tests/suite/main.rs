@@ -9,6 +9,7 @@
 )]
 
 mod account;
+mod certificates;
 mod cli;
 mod corpus;
 mod device;
