@@ -42,10 +42,15 @@ impl Check {
         }
         // What the listeners' files hold is part of whether this can be served.
         let expiries = server::expiries(&policies.settings.listeners).map_err(|error| Failure::Failed(error.to_string()))?;
-        for overdue in server::tls::overdue(&expiries, clock::now().wall) {
+        let overdue = server::tls::overdue(&expiries, clock::now().wall);
+        for overdue in &overdue {
             let _ = writeln!(std::io::stderr(), "warning: {overdue}");
         }
-        let count = if warnings.is_empty() { "no warnings".to_owned() } else { diagnostic::count(&warnings) };
+        let count = match warnings.len() + overdue.len() {
+            0 => "no warnings".to_owned(),
+            1 => "1 warning".to_owned(),
+            more => format!("{more} warnings"),
+        };
         print(format!("{}\nThe policies are valid: {count}.\n", outlook(&policies)))
     }
 }

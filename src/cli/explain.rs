@@ -40,7 +40,8 @@ mod text;
 /// Target/LocURI, the Content-Type from its encoding and version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  protover explain package1.xml\n  \
-    protover explain --host dm.operator.example --header 'User-Agent: MSFT OMA DM Client/1.2' --json - < package1.wbxml")]
+    protover explain --host dm.operator.example --header 'User-Agent: MSFT OMA DM Client/1.2' --json - < package1.wbxml\n  \
+    protover explain --client-certificate @certs/client.pem package1.xml")]
 pub(super) struct Explain {
     /// The folder with proxy.toml and one file for each site
     #[arg(long, value_name = "DIR", default_value = "policies")]

@@ -266,10 +266,11 @@ async fn what_ends_soon_is_said_by_serve_and_check() {
     let check = || {
         let folder = home.path().join("policies");
         let checked = Command::new(env!("CARGO_BIN_EXE_protover")).args(["check", "--policies"]).arg(folder).output().unwrap();
-        (checked.status.code(), String::from_utf8(checked.stderr).unwrap())
+        (checked.status.code(), String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap())
     };
     let (code, said) = check();
     assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("The policies are valid: 2 warnings."), "{said}");
     assert!(said.contains("warning: listener devices: ") && said.contains("expires in 5 days"), "{said}");
     fs::write(&server.0, "nothing").unwrap();
     let (code, said) = check();

@@ -131,16 +131,29 @@ pub fn overdue(expiries: &[Expiry], now: SystemTime) -> Vec<String> {
     due.map(|expiry| format!("listener {}: {}", expiry.listener, Said(&expiry.expires, now))).collect()
 }
 
+/// What was said, of which end in which file.
+type Told = HashMap<(PathBuf, SystemTime), Stage>;
+
+/// What there is to say that was not said yet, with the listener it is about.
+fn news(expiries: &[Expiry], told: &mut Told, now: SystemTime) -> Vec<(Arc<str>, String)> {
+    let mut said = Vec::new();
+    for Expiry { listener, expires } in expiries {
+        let Some(stage) = expires.stage(now) else { continue };
+        if told.insert((expires.file.clone(), expires.at), stage) != Some(stage) {
+            said.push((Arc::clone(listener), Said(expires, now).to_string()));
+        }
+    }
+    // Files are exchanged for ever.
+    told.retain(|(file, at), _| expiries.iter().any(|expiry| expiry.expires.at == *at && expiry.expires.file == *file));
+    said
+}
+
 /// Warns of what ends soon: 30 days before, 7, 1, and when it has. Until the drain.
 pub(crate) async fn watch(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
-    let mut told: HashMap<PathBuf, (SystemTime, Stage)> = HashMap::new();
+    let mut told = Told::new();
     loop {
-        let now = clock::now().wall;
-        for Expiry { listener, expires } in shared.expiries.load().iter() {
-            let Some(stage) = expires.stage(now) else { continue };
-            if told.insert(expires.file.clone(), (expires.at, stage)) != Some((expires.at, stage)) {
-                tracing::warn!(listener = &**listener, "{}", Said(expires, now));
-            }
+        for (listener, what) in news(&shared.expiries.load(), &mut told, clock::now().wall) {
+            tracing::warn!(listener = &*listener, "{what}");
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -179,5 +192,34 @@ mod tests {
         let expiries = [of(60, true), of(-60, true)].map(|expires| Expiry { listener: "d".into(), expires });
         let said = "listener d: c.pem: a newer revocation list was due 2027-01-15T07:59:00Z; this one is used on";
         assert_eq!(overdue(&expiries, now), [said]);
+    }
+
+    #[test]
+    fn each_is_said_once_however_many_there_are_in_a_file() {
+        let day = Duration::from_secs(DAY);
+        let start = UNIX_EPOCH + 20_000 * day;
+        let of =
+            |days, list| Expiry { listener: "d".into(), expires: Expires { file: "c.pem".into(), list, at: start + days * day } };
+        // A certificate, and two lists in one file.
+        let mut expiries = vec![of(10, false), of(3, true), of(5, true)];
+        let mut told = Told::new();
+        let mut said = Vec::new();
+        for hour in 0..24 * 12 {
+            let now = start + Duration::from_secs(hour * 3600 + 1);
+            let news = news(&expiries, &mut told, now);
+            said.extend(news.into_iter().map(|(_, what)| (hour / 24, what.split(',').next().unwrap_or_default().to_owned())));
+        }
+        let list = "c.pem: a newer revocation list was due ";
+        let expected = [
+            (0, "c.pem: expires in 9 days".to_owned()),
+            (3, "c.pem: expires in 6 days".to_owned()),
+            (3, format!("{list}2024-10-07T00:00:00Z; this one is used on")),
+            (5, format!("{list}2024-10-09T00:00:00Z; this one is used on")),
+            (9, "c.pem: expires in less than a day".to_owned()),
+            (10, "c.pem: expired 2024-10-14T00:00:00Z".to_owned()),
+        ];
+        assert_eq!(said, expected);
+        expiries.clear();
+        assert!(news(&expiries, &mut told, start).is_empty() && told.is_empty());
     }
 }
