@@ -91,20 +91,32 @@ pub fn append(raw: &[u8], index: &HeaderIndex, step: &Step, ids: Option<&[String
         Some(ids) => ids.to_vec(),
         None => unused(&survey.ids, commands.len()),
     };
-    let span = Span { start: place.start, end: place.start };
     // A command is on code page 0, as Final is.
-    let slot = Slot { span, empty: false, page: 0 };
-    let with = fill(raw, index, slot, Some(place), Element::SyncBody, |writer| {
-        for (command, id) in commands.iter().zip(&ids) {
+    let slot = Slot { span: Span { start: place.start, end: place.start }, empty: false, page: 0 };
+    Ok((write(raw, index, slot, Some(place), &commands, &ids), ids))
+}
+
+/// The edit that writes commands at a place in SyncBody. `tag` has the prefix that they are to have.
+pub(super) fn write(
+    raw: &[u8],
+    index: &HeaderIndex,
+    slot: Slot,
+    tag: Option<Span>,
+    commands: &[Command],
+    ids: &[String],
+) -> Edits {
+    let with = fill(raw, index, slot, tag, Element::SyncBody, |writer| {
+        for (command, id) in commands.iter().zip(ids) {
             command.write(writer, id);
         }
     });
     let mut edits = Edits::new();
-    if edits.replace(span, with) { Ok((edits, ids)) } else { Err(Hindrance::Unreadable) }
+    edits.replace(slot.span, with);
+    edits
 }
 
 /// CmdIDs that a message does not use: the numbers above its own.
-fn unused(used: &std::collections::BTreeSet<String>, count: usize) -> Vec<String> {
+pub(super) fn unused(used: &std::collections::BTreeSet<String>, count: usize) -> Vec<String> {
     let highest = used.iter().filter_map(|id| id.parse::<u32>().ok()).max().unwrap_or(0);
     // A message that counts up to the largest number has others free.
     let from = if highest < u32::MAX / 2 { highest } else { 0 };
@@ -112,7 +124,7 @@ fn unused(used: &std::collections::BTreeSet<String>, count: usize) -> Vec<String
 }
 
 /// A command on one node.
-struct Command {
+pub(super) struct Command {
     element: Element,
     uri: String,
     what: What,
@@ -164,13 +176,17 @@ fn commands(step: &Step) -> Vec<Command> {
             vec![Command { element: Element::Get, uri: step.uri(), what: What::Ask }]
         }
         Step::Replace { value, .. } => vec![leaf(Element::Replace, value)],
-        Step::Add { node, below, value } => {
-            // Devices do not make the nodes between by themselves.
-            let between = below.match_indices('/').map(|(at, _)| below.get(..at).unwrap_or_default());
-            let interior = |path| Command { element: Element::Add, uri: format!("{node}/{path}"), what: What::Interior };
-            between.map(interior).chain([leaf(Element::Add, value)]).collect()
-        }
+        Step::Add { node, below, value } => adds(node, below, value, |_| false),
     }
+}
+
+/// Adds of a leaf below a node, with the nodes between in front, since devices do not make them by themselves;
+/// without those that are `there`.
+pub(super) fn adds(node: &str, below: &str, value: &str, there: impl Fn(&str) -> bool) -> Vec<Command> {
+    let add = |uri: String, what| Command { element: Element::Add, uri, what };
+    let between = below.match_indices('/').map(|(at, _)| format!("{node}/{}", below.get(..at).unwrap_or_default()));
+    let interior = between.filter(|uri| !there(uri)).map(|uri| add(uri, What::Interior));
+    interior.chain([add(format!("{node}/{below}"), What::Leaf(value.to_owned()))]).collect()
 }
 
 #[cfg(test)]

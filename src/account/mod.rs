@@ -7,11 +7,14 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 mod answers;
+mod bootstrap;
 mod commands;
 mod node;
+pub mod provisioning;
 mod survey;
 
 pub use answers::{Stripped, strip};
+pub use bootstrap::{Inline, stamp_inline};
 pub use commands::{Hindrance, append, may_follow};
 pub use node::windows_node;
 

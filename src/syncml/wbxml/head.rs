@@ -12,25 +12,25 @@ use crate::syncml::{
 
 /// What stands before the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// The version byte: `02` is 1.2.
-    pub(super) version: u8,
-    pub(super) public_id: PublicId,
+    pub(crate) version: u8,
+    pub(crate) public_id: PublicId,
     /// An IANA MIBenum; 0 when unknown, and in WBXML 1.0, which does not say.
-    pub(super) charset: u32,
+    pub(crate) charset: u32,
     /// Of a textual public identifier: the index of the string.
-    pub(super) index: Span,
+    pub(crate) index: Span,
     /// The length of the string table.
-    pub(super) table_len: Span,
+    pub(crate) table_len: Span,
     /// Without its length.
-    pub(super) string_table: Span,
+    pub(crate) string_table: Span,
     /// The first byte of the body.
-    pub(super) body: usize,
+    pub(crate) body: usize,
 }
 
 impl Head {
     /// Reads it.
-    pub(super) fn read(raw: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn read(raw: &[u8]) -> Result<Self, Malformed> {
         let version = *raw.first().ok_or(Malformed::new(Problem::Truncated, 0))?;
         if version > 0x03 {
             return Err(Malformed::new(Problem::Syntax, 0));
@@ -63,7 +63,7 @@ impl Head {
 }
 
 /// Whether a charset is UTF-8 or a part of it, or said to be unknown, which means UTF-8 as well.
-pub(super) const fn is_utf8(charset: u32) -> bool {
+pub(crate) const fn is_utf8(charset: u32) -> bool {
     matches!(charset, 0 | US_ASCII | UTF_8)
 }
 

@@ -6,12 +6,12 @@
 mod codebook;
 mod cursor;
 mod dump;
-mod head;
+pub(crate) mod head;
 mod listing;
 mod names;
 mod text;
-mod token;
-mod tokens;
+pub(crate) mod token;
+pub(crate) mod tokens;
 mod write;
 
 pub use cursor::Cursor;

@@ -21,7 +21,7 @@ const INTEGER: usize = 10;
 
 /// A token of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     /// A tag with its attributes.
     Tag(Tag),
     /// The end of an element's content, and where it stands.
@@ -32,7 +32,7 @@ pub(super) enum Token {
 
 /// Whatever stands in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Any {
+pub(crate) enum Any {
     Token(Token),
     /// Another code page from here on.
     Switch(Span),
@@ -42,33 +42,33 @@ pub(super) enum Any {
 
 /// A tag with its attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag {
+pub(crate) struct Tag {
     /// The whole of it.
-    pub(super) span: Span,
+    pub(crate) span: Span,
     /// The attributes with their end; empty without.
-    pub(super) attributes: Span,
+    pub(crate) attributes: Span,
     /// The code, without the bits for attributes and content; [`LITERAL`] for a name.
-    pub(super) code: u8,
+    pub(crate) code: u8,
     /// The name in the string table, of a literal tag.
-    pub(super) name: Span,
+    pub(crate) name: Span,
     /// Whether there is no content.
-    pub(super) empty: bool,
+    pub(crate) empty: bool,
 }
 
 /// A piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     /// The whole token.
-    pub(super) token: Span,
+    pub(crate) token: Span,
     /// Its characters or bytes, here or in the string table.
-    pub(super) text: Span,
+    pub(crate) text: Span,
     /// How they are written.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 /// How a piece of text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// STR_I.
     Inline,
     /// STR_T.
@@ -82,7 +82,7 @@ pub(super) enum Kind {
 impl Piece {
     /// The piece as the whole value of an element.
     #[inline(always)]
-    pub(super) fn field(self, raw: &[u8]) -> Field {
+    pub(crate) fn field(self, raw: &[u8]) -> Field {
         match self.kind {
             Kind::Inline => Field { place: self.text, text: self.text, form: Form::Literal },
             Kind::Table => Field { place: self.token, text: self.text, form: Form::WbxmlTable },
@@ -100,7 +100,7 @@ fn trim(raw: &[u8], text: Span) -> Span {
 
 /// A part of an attribute list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// A code for an attribute's name, and perhaps the start of its value.
     Start(u8),
     /// A name in the string table; `None` for Nokia's, which have no string table to stand in.
@@ -120,7 +120,7 @@ pub(super) enum Part {
 /// Its parts are always inlined into the walk: a token handed over in memory costs as much again as
 /// reading it (`tests/bench/wbxml.rs`).
 #[derive(Clone, Debug)]
-pub(super) struct Tokens<'a> {
+pub(crate) struct Tokens<'a> {
     raw: &'a [u8],
     at: usize,
     table: Span,
@@ -131,34 +131,34 @@ pub(super) struct Tokens<'a> {
 
 impl<'a> Tokens<'a> {
     /// From the first byte of the body.
-    pub(super) fn new(raw: &'a [u8], head: &Head) -> Self {
+    pub(crate) fn new(raw: &'a [u8], head: &Head) -> Self {
         Self::at(raw, head.body, head.string_table, 0)
     }
 
     /// From any byte at which a token begins.
-    pub(super) fn at(raw: &'a [u8], at: usize, table: Span, page: u8) -> Self {
+    pub(crate) fn at(raw: &'a [u8], at: usize, table: Span, page: u8) -> Self {
         Self { raw, at, table, page, budget: limits::LOOKUPS }
     }
 
     /// The message.
-    pub(super) fn raw(&self) -> &'a [u8] {
+    pub(crate) fn raw(&self) -> &'a [u8] {
         self.raw
     }
 
     /// Where the next token begins.
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
     /// The code page in force.
-    pub(super) fn page(&self) -> u8 {
+    pub(crate) fn page(&self) -> u8 {
         self.page
     }
 
     /// Which element of SyncML a tag stands for. A literal name means the same as the token, in any
     /// code page, so that no message can hide an element by spelling it out.
     #[inline(always)]
-    pub(super) fn element(&self, tag: &Tag) -> Element {
+    pub(crate) fn element(&self, tag: &Tag) -> Element {
         if tag.code != LITERAL {
             return Element::from_token(self.page, tag.code);
         }
@@ -167,7 +167,7 @@ impl<'a> Tokens<'a> {
 
     /// The next token; `None` behind the last byte.
     #[inline(always)]
-    pub(super) fn next(&mut self) -> Result<Option<Token>, Malformed> {
+    pub(crate) fn next(&mut self) -> Result<Option<Token>, Malformed> {
         let mut switches = 0;
         loop {
             match self.any()? {
@@ -182,7 +182,7 @@ impl<'a> Tokens<'a> {
 
     /// The next token, page switch or processing instruction; `None` behind the last byte.
     #[inline(always)]
-    pub(super) fn any(&mut self) -> Result<Option<Any>, Malformed> {
+    pub(crate) fn any(&mut self) -> Result<Option<Any>, Malformed> {
         let start = self.at;
         let Some(first) = self.raw.get(start).copied() else { return Ok(None) };
         self.at += 1;
@@ -204,7 +204,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Nothing but processing instructions up to the last byte.
-    pub(super) fn only_instructions(&mut self) -> Result<(), Malformed> {
+    pub(crate) fn only_instructions(&mut self) -> Result<(), Malformed> {
         while self.at < self.raw.len() {
             if self.byte()? != PI {
                 return Err(Malformed::new(Problem::Trailing, self.at - 1));
@@ -274,7 +274,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// The next part of an attribute list.
-    pub(super) fn part(&mut self) -> Result<Part, Malformed> {
+    pub(crate) fn part(&mut self) -> Result<Part, Malformed> {
         let start = self.at;
         let first = self.byte()?;
         Ok(match first {
@@ -335,7 +335,7 @@ impl<'a> Tokens<'a> {
 }
 
 /// A string of the table: up to its NUL, or to the end of a table that lacks the last one.
-pub(super) fn in_table(raw: &[u8], table: Span, index: u32) -> Option<Span> {
+pub(crate) fn in_table(raw: &[u8], table: Span, index: u32) -> Option<Span> {
     let start = table.start.checked_add(index).filter(|start| *start < table.end)?;
     let rest = Span { start, end: table.end };
     let len = memchr(0, rest.of(raw)).unwrap_or(rest.len());
@@ -344,7 +344,7 @@ pub(super) fn in_table(raw: &[u8], table: Span, index: u32) -> Option<Span> {
 
 /// A multi-byte integer: seven bits in each byte, the most significant first, and the high bit set
 /// in all but the last (WAP-192-WBXML, section 5.1). Padding with `80` is accepted.
-pub(super) fn integer(raw: &[u8], at: &mut usize) -> Result<u32, Malformed> {
+pub(crate) fn integer(raw: &[u8], at: &mut usize) -> Result<u32, Malformed> {
     let start = *at;
     // Most have one byte.
     if let Some(byte @ ..CONTINUES) = raw.get(start) {

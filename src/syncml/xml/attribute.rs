@@ -14,14 +14,14 @@ use super::{
 
 /// An attribute: its name, and its value without the quotes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Attribute {
-    pub(super) name: Span,
-    pub(super) value: Span,
+pub(crate) struct Attribute {
+    pub(crate) name: Span,
+    pub(crate) value: Span,
 }
 
 impl Tokens<'_> {
     /// An attribute, checked: name, `=`, quoted value.
-    pub(super) fn attribute(&mut self) -> Result<Attribute> {
+    pub(crate) fn attribute(&mut self) -> Result<Attribute> {
         let name = self.name()?;
         self.space();
         self.expect(b"=")?;
@@ -58,7 +58,7 @@ impl Tokens<'_> {
 }
 
 /// The attributes of a tag that was read already, or of an XML declaration.
-pub(super) fn attributes(raw: &[u8], inside: Span) -> impl Iterator<Item = Result<Attribute>> {
+pub(crate) fn attributes(raw: &[u8], inside: Span) -> impl Iterator<Item = Result<Attribute>> {
     let end = inside.end as usize;
     let mut tokens = Tokens::new(raw.get(..end).unwrap_or_default(), inside.start as usize);
     std::iter::from_fn(move || {
@@ -79,18 +79,18 @@ pub(super) fn attributes(raw: &[u8], inside: Span) -> impl Iterator<Item = Resul
 }
 
 /// The names of one tag's attributes, none of them twice.
-pub(super) struct Names {
+pub(crate) struct Names {
     list: [Span; limits::ATTRIBUTES],
     len: usize,
 }
 
 impl Names {
     /// With one name.
-    pub(super) fn of(first: Span) -> Self {
+    pub(crate) fn of(first: Span) -> Self {
         Self { list: [first; limits::ATTRIBUTES], len: 1 }
     }
 
-    pub(super) fn add(&mut self, raw: &[u8], name: Span) -> Result<()> {
+    pub(crate) fn add(&mut self, raw: &[u8], name: Span) -> Result<()> {
         let earlier = self.list.get(..self.len).unwrap_or_default();
         if earlier.iter().any(|other| other.of(raw) == name.of(raw)) {
             return Err(Malformed { problem: Problem::Syntax, at: name.start });

@@ -8,13 +8,13 @@
 //! ends to its caller, so every byte would be looked at twice. quick-xml does what it is best at: it
 //! escapes what is written, and the tests hold its reading against ours.
 
-mod attribute;
+pub(crate) mod attribute;
 mod chars;
 mod cursor;
 mod prologue;
 mod scope;
 mod text;
-mod token;
+pub(crate) mod token;
 mod write;
 
 pub use cursor::Cursor;

@@ -15,7 +15,7 @@ use super::{
 
 /// A token. Spans are indices into the message.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Token {
+pub(crate) enum Token {
     /// A start tag, or the tag of an empty element.
     Start { tag: Span, name: Span, attributes: Span, empty: bool },
     /// An end tag.
@@ -34,7 +34,7 @@ pub(super) enum Token {
 
 impl Token {
     /// Where it is, for errors.
-    pub(super) fn span(self) -> Span {
+    pub(crate) fn span(self) -> Span {
         match self {
             Self::Start { tag, .. } | Self::End { tag, .. } => tag,
             Self::Text(span) | Self::Reference(span) | Self::CData(span) | Self::Aside(span) => span,
@@ -45,20 +45,20 @@ impl Token {
 
 /// Where the reading stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tokens<'a> {
-    pub(super) raw: &'a [u8],
-    pub(super) at: usize,
+pub(crate) struct Tokens<'a> {
+    pub(crate) raw: &'a [u8],
+    pub(crate) at: usize,
 }
 
-pub(super) type Result<T> = std::result::Result<T, Malformed>;
+pub(crate) type Result<T> = std::result::Result<T, Malformed>;
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(raw: &'a [u8], at: usize) -> Self {
+    pub(crate) fn new(raw: &'a [u8], at: usize) -> Self {
         Self { raw, at }
     }
 
     /// The next token; `None` at the end of the bytes.
-    pub(super) fn next(&mut self) -> Result<Option<Token>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Token>> {
         let start = self.at;
         let token = match self.raw.get(start..) {
             None | Some([]) => return Ok(None),
@@ -93,7 +93,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// `<?xml … ?>` at the beginning: its attributes.
-    pub(super) fn declaration(&mut self) -> Result<Option<Span>> {
+    pub(crate) fn declaration(&mut self) -> Result<Option<Span>> {
         let start = self.at;
         if !self.raw.get(start..).is_some_and(|rest| rest.starts_with(b"<?xml") && rest.get(5).copied().is_some_and(is_space)) {
             return Ok(None);
@@ -136,7 +136,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// The end tag of the element that was opened as `name`, when it comes next and is plain.
-    pub(super) fn closing(&mut self, name: Span) -> Option<Token> {
+    pub(crate) fn closing(&mut self, name: Span) -> Option<Token> {
         let start = self.at;
         let rest = self.raw.get(start..)?.strip_prefix(b"</")?.strip_prefix(name.of(self.raw))?;
         if rest.first() != Some(&b'>') {
@@ -157,7 +157,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// A value in quotes; the reading stands behind them.
-    pub(super) fn quoted(&mut self) -> Result<Span> {
+    pub(crate) fn quoted(&mut self) -> Result<Span> {
         let quote = match self.raw.get(self.at) {
             Some(quote @ (b'"' | b'\'')) => *quote,
             Some(_) => return Err(self.problem(Problem::Syntax)),
@@ -170,7 +170,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// `&name;`, `&#10;` or `&#xA;`.
-    pub(super) fn reference(&mut self) -> Result<Span> {
+    pub(crate) fn reference(&mut self) -> Result<Span> {
         const LONGEST: usize = 12;
         let start = self.at;
         let rest = self.raw.get(start + 1..).unwrap_or_default();
@@ -253,7 +253,7 @@ impl<'a> Tokens<'a> {
         Ok(Token::Doctype { whole: Span::new(start..self.at), public, system })
     }
 
-    pub(super) fn name(&mut self) -> Result<Span> {
+    pub(crate) fn name(&mut self) -> Result<Span> {
         let start = self.at;
         let rest = self.raw.get(start..).unwrap_or_default();
         let mut len = rest.iter().position(|byte| !is_ascii_name(*byte)).unwrap_or(rest.len());
@@ -279,7 +279,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Passes over white space; whether there was any.
-    pub(super) fn space(&mut self) -> bool {
+    pub(crate) fn space(&mut self) -> bool {
         let rest = self.raw.get(self.at..).unwrap_or_default();
         let len = rest.iter().position(|byte| !is_space(*byte)).unwrap_or(rest.len());
         self.at += len;
@@ -293,7 +293,7 @@ impl<'a> Tokens<'a> {
         Err(self.problem(if self.at >= self.raw.len() { Problem::Truncated } else { Problem::Syntax }))
     }
 
-    pub(super) fn expect(&mut self, what: &[u8]) -> Result<()> {
+    pub(crate) fn expect(&mut self, what: &[u8]) -> Result<()> {
         let rest = self.raw.get(self.at..).unwrap_or_default();
         if rest.starts_with(what) {
             self.at += what.len();
@@ -344,7 +344,7 @@ impl<'a> Tokens<'a> {
         Ok(())
     }
 
-    pub(super) fn problem(&self, problem: Problem) -> Malformed {
+    pub(crate) fn problem(&self, problem: Problem) -> Malformed {
         Malformed::new(problem, self.at)
     }
 }
