@@ -77,7 +77,7 @@ pub(super) struct DeviceCommand {
     max_msg_size: Option<u32>,
 }
 
-fn version(text: &str) -> Result<Version, String> {
+pub(super) fn version(text: &str) -> Result<Version, String> {
     Version::from_spec(text).ok_or_else(|| "a version is written `1.2`, `DM/1.2` or `SyncML/1.2`".to_owned())
 }
 

@@ -11,6 +11,7 @@ use base64::{Engine, engine::general_purpose};
 use clap::Args;
 
 use super::{Failure, notify, print};
+use crate::account::provisioning::Document;
 use crate::notification::Package0;
 use crate::syncml::{
     self,
@@ -23,7 +24,8 @@ use crate::syncml::{
     wbxml::{self, Listing},
 };
 
-/// Decodes a message: SyncML in XML or WBXML, or a notification; also captured as hex or base64.
+/// Decodes a message: SyncML in XML or WBXML, a notification, or a provisioning document; also captured as hex
+/// or base64.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  protover inspect package1.wbxml\n  xxd -p package1.wbxml | protover inspect --raw -")]
 pub(super) struct Inspect {
@@ -158,9 +160,8 @@ fn captured(text: &[u8]) -> Option<(&'static str, Vec<u8>)> {
 }
 
 fn xml(bytes: &[u8]) -> Result<String, NotShown> {
-    let root = root(bytes);
-    if matches!(root, b"wap-provisioningdoc" | b"characteristic") {
-        return Err(NotShown::because("a provisioning document in XML: inspect cannot show it yet"));
+    if root(bytes) == b"wap-provisioningdoc" {
+        return document(bytes);
     }
     match syncml::scan(Encoding::Xml, bytes) {
         Ok(index) => summary(bytes, &index),
@@ -176,10 +177,32 @@ fn root(bytes: &[u8]) -> &[u8] {
     name.rsplit(|byte| *byte == b':').next().unwrap_or_default()
 }
 
+/// A provisioning document.
+fn document(bytes: &[u8]) -> Result<String, NotShown> {
+    match Document::read(bytes) {
+        Ok(document) => Ok(provisioning::shown(&document, bytes.len())),
+        Err(why) => Err(NotShown::because(format!("no complete provisioning document: {why}"))),
+    }
+}
+
+/// Whether the bytes mean to be a provisioning document.
+pub(super) fn is_provisioning(bytes: &[u8]) -> bool {
+    root(bytes) == b"wap-provisioningdoc" || wbxml::kind(bytes) == Some("provisioning")
+}
+
+/// WBXML token by token.
+fn dumped(bytes: &[u8]) -> Result<String, NotShown> {
+    let Listing { text, malformed } = wbxml::dump(bytes);
+    match malformed {
+        None => Ok(text),
+        Some(malformed) => Err(NotShown { shown: text, why: format!("no complete document: {malformed}") }),
+    }
+}
+
 fn binary(bytes: &[u8], raw: bool) -> Result<String, NotShown> {
     let kind = wbxml::kind(bytes).unwrap_or("unknown");
     if kind == "provisioning" {
-        return Err(NotShown::because("a provisioning document in WBXML: inspect cannot show it yet"));
+        return if raw { dumped(bytes) } else { document(bytes) };
     }
     let mut shown = String::new();
     let mut wrong = None;
@@ -269,5 +292,6 @@ fn commands(raw: &[u8], index: &HeaderIndex) -> (String, Option<Malformed>) {
     (names.join(", ") + &more, malformed)
 }
 
+mod provisioning;
 #[cfg(test)]
 mod tests;

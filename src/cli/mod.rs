@@ -1,6 +1,7 @@
 //! The commands, one file each. A command is a `clap::Args` with `run(self)`; a new one is a `mod`
 //! line and a line in `commands!`.
 
+mod account;
 mod certs;
 mod check;
 mod completions;
@@ -15,7 +16,11 @@ mod report;
 mod serve;
 mod table;
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, IsTerminal, Write},
+    path::Path,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -33,6 +38,7 @@ macro_rules! commands {
 }
 
 commands! {
+    Account(account::AccountCommand),
     Demo(demo::Demo),
     Serve(serve::Serve),
     Check(check::Check),
@@ -99,6 +105,22 @@ fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::doing("stdout", error)),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Writes a file anew, beside the old one first: a full disk leaves that as it is. One that was there keeps
+/// its permissions.
+fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let new = folder.join(format!(".{name}.new"));
+    let written = File::create(&new).and_then(|mut file| {
+        if let Ok(before) = fs::metadata(path) {
+            file.set_permissions(before.permissions())?;
+        }
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 #[cfg(test)]

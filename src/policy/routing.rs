@@ -20,6 +20,15 @@ impl Policies {
     }
 }
 
+impl Site {
+    /// Whether a host is one of the site's. A site for any host claims none.
+    #[must_use]
+    pub fn is_at(&self, host: &str) -> bool {
+        let host = bare(host);
+        !host.is_empty() && self.hosts.iter().any(|pattern| rank(pattern, host).is_some_and(|rank| rank > 0))
+    }
+}
+
 /// A host without port, brackets and the dot at its end.
 fn bare(host: &str) -> &str {
     let host = host.trim();

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     account::{self, ROOTS, Stripped, windows_node},
     policy::{
+        self,
         decision::Decision,
         reason::Reason,
         site::{Mode, Node},
@@ -78,8 +79,7 @@ impl<'s> Plan<'s> {
     /// `None` when nothing is to be written there.
     fn of(site: &'s LiveSite, recommended: Option<Version>) -> Option<Self> {
         let policy = site.site.account.as_ref()?;
-        let secret = || Some(&*site.secrets.as_ref()?.server.as_ref()?.id);
-        let server_id = policy.server_id.as_deref().or_else(secret).unwrap_or_default();
+        let server_id = server_id(policy, site);
         let others = || ROOTS.into_iter().filter(|root| ROOTS.contains(&policy.root()) && *root != policy.root());
         let (name, roots) = match &policy.node {
             Node::Named(name) => (Some(name.to_string()), vec![policy.root()]),
@@ -95,8 +95,14 @@ impl<'s> Plan<'s> {
     }
 }
 
+/// The server's identifier, as accounts have it: that of the policy, or of the secrets. Empty without.
+pub(super) fn server_id<'s>(policy: &'s policy::site::Account, site: &'s LiveSite) -> &'s str {
+    let secret = || Some(&*site.secrets.as_ref()?.server.as_ref()?.id);
+    policy.server_id.as_deref().or_else(secret).unwrap_or_default()
+}
+
 /// Adds a remark on the account to the record.
-fn note(carried: &mut Carried, what: &dyn Display) {
+pub(super) fn note(carried: &mut Carried, what: &dyn Display) {
     let said = carried.open.detail.take().map(|said| format!("{said}; ")).unwrap_or_default();
     carried.open.detail = Some(format!("{said}account: {what}").into());
 }

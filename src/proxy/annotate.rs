@@ -96,7 +96,7 @@ pub(super) fn agree(headers: &mut HeaderMap, body: &Incoming) {
     }
 }
 
-fn towards_device(mut head: response::Parts, returns: &Return, carried: &mut Carried) -> response::Parts {
+pub(super) fn towards_device(mut head: response::Parts, returns: &Return, carried: &mut Carried) -> response::Parts {
     headers::towards_device(&mut head.headers, head.version);
     head.version = Version::HTTP_11;
     if returns.enforce && returns.decision.verdict() == Verdict::Advise {
@@ -183,7 +183,7 @@ pub(super) struct Changed {
 }
 
 /// An answer as it came.
-fn whole(head: response::Parts, raw: Bytes, carried: Carried) -> Ruled {
+pub(super) fn whole(head: response::Parts, raw: Bytes, carried: Carried) -> Ruled {
     let len = raw.len();
     let mut response = Response::from_parts(head, Answer::whole(raw));
     response.headers_mut().insert(header::CONTENT_LENGTH, len.into());

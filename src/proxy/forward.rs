@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, Uri, Version, header, uri::PathAndQuery};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use tokio::time::Instant;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     annotate::{self, Return},
     arrived::{self, Arrived},
     body::{Sent, Through},
+    bootstrap,
     exchange::{Body, Carried, Exchange, Judged, Known, Ruled},
     framing, headers,
     live::LiveSite,
@@ -109,6 +110,8 @@ impl Conversation<'_> {
     /// What is not SyncML streams through.
     async fn through(self, mut exchange: Exchange, decision: Decision) -> Ruled {
         let limits = *exchange.collected.carried.live.limits();
+        // The answer to HEAD has no body to read.
+        let reads = exchange.collected.parts.method != Method::HEAD;
         let mut request = self.request(&mut exchange, false, None);
         let mut carried = exchange.collected.carried;
         if let Body::Through(incoming) | Body::Dm2(incoming) = exchange.collected.body {
@@ -120,6 +123,9 @@ impl Conversation<'_> {
         carried.open.upstream = Some(began.elapsed());
         match answer {
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => failed(Failure::Broke, carried),
+            Ok(Ok(response)) if reads && bootstrap::is_bootstrap(&self.site, response.status(), response.headers()) => {
+                bootstrap::annotate(response, &self.returns(None, decision, None), carried).await
+            }
             Ok(Ok(response)) => annotate::through(response, &self.returns(None, decision, None), carried),
             Ok(Err(failure)) => failed(failure, carried),
             Err(_) => too_slow(carried),

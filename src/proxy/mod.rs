@@ -19,6 +19,7 @@ mod account;
 mod admit;
 mod annotate;
 mod arrived;
+mod bootstrap;
 mod carry;
 mod collect;
 mod decide;

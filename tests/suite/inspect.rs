@@ -35,9 +35,6 @@ fn what_is_there_of_a_cut_message_is_shown_and_the_status_is_1() {
 }
 
 #[test]
-fn what_a_later_release_shows_is_named() {
-    let (status, out, err) = inspect(&["-"], *b"<wap-provisioningdoc/>");
-    assert_eq!((status, &*out), (1, ""));
-    assert!(err.contains("a provisioning document in XML"), "{err}");
+fn a_file_that_is_not_there_is_said() {
     assert_eq!(inspect(&["/nonexistent"], *b"").0, 1);
 }

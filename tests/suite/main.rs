@@ -9,6 +9,7 @@
 )]
 
 mod account;
+mod bootstrap;
 mod certificates;
 mod cli;
 mod corpus;

@@ -2,8 +2,7 @@
 //! for each (Client-4).
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,7 +11,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::super::{Failure, inspect};
+use super::super::{Failure, inspect, replace_file};
 use crate::{
     notification::{Package0, RESYNC},
     reference::{Accounts, Credentials, Outcome, Tree, account_version, add_account},
@@ -77,18 +76,9 @@ impl AccountFile {
         })
     }
 
-    /// Writes the file anew, beside the old one first: a full disk leaves that as it is.
     fn save(&self, path: &Path) -> io::Result<()> {
         let text = toml::to_string(self).map_err(io::Error::other)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let new = folder.join(format!(".{name}.new"));
-        let written = fs::File::create(&new).and_then(|mut file| {
-            file.set_permissions(fs::metadata(path)?.permissions())?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))
+        replace_file(path, text.as_bytes())
     }
 
     /// The account of a server: the one that is named, or the only one.

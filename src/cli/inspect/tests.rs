@@ -181,8 +181,8 @@ fn hex_and_base64_are_taken_apart() {
 #[test]
 fn what_cannot_be_shown_is_said_in_one_line() {
     let cases: [(&[u8], &str); 8] = [
-        (b"\x03\x0B\x6A\0\x45\x01", "a provisioning document in WBXML: inspect cannot show it yet"),
-        (b"<?xml version='1.0'?><wap-provisioningdoc/>", "a provisioning document in XML: inspect cannot show it yet"),
+        (b"\x03\x0B\x6A\0\x45", "no complete provisioning document: truncated at byte 5"),
+        (b"<?xml version='1.0'?><wap-provisioningdoc>", "no complete provisioning document: truncated at byte 42"),
         (b"", "neither SyncML XML nor WBXML, nor either of them as hex or base64"),
         (b"hello, world", "neither SyncML XML nor WBXML, nor either of them as hex or base64"),
         (b"ffff", "neither SyncML XML nor WBXML, captured as hex"),
