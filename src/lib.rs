@@ -1,6 +1,7 @@
 //! A version-negotiating proxy for OMA Device Management (SyncML DM).
 
 pub mod account;
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod decisions;

@@ -5,10 +5,18 @@ use std::{io, num::NonZeroUsize, path::PathBuf, time::Duration};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
 };
 
 use super::Failure;
-use crate::{config, decisions::Log, policy::site::Policies, server::Proxy, telemetry};
+use crate::{
+    admin::{Admin, Reload, Reloaded},
+    config,
+    decisions::Log,
+    policy::{diagnostic, site::Policies},
+    server::Proxy,
+    telemetry,
+};
 
 /// How often the policies are looked at for changes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -57,10 +65,26 @@ impl Serve {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
         };
         let sites = policies.sites.len();
+        let settings = policies.settings.admin.clone();
         let mut proxy = Proxy::start(policies, log).await.map_err(failed)?;
         for (name, address) in proxy.addresses() {
             tracing::info!(listener = name, %address, sites, "listening");
         }
+        let (asks, mut asked) = mpsc::channel::<Reload>(1);
+        let admin = match settings {
+            Some(settings) => Some(Admin::start(&settings, proxy.watched(), asks.clone()).await.map_err(failed)?),
+            None => None,
+        };
+        if let Some(admin) = &admin {
+            tracing::info!(address = %admin.address, "listening for operators");
+        }
+        let reload = |proxy: &Proxy, why| {
+            let reloaded = self.reload(proxy, why);
+            if let Some(admin) = &admin {
+                admin.metrics.reloaded(reloaded.ok);
+            }
+            reloaded
+        };
         let mut seen = config::fingerprint(&self.policies);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -72,13 +96,17 @@ impl Serve {
                 }
                 _ = hangup.recv() => {
                     seen = config::fingerprint(&self.policies);
-                    self.reload(&proxy, "SIGHUP");
+                    reload(&proxy, "SIGHUP");
+                }
+                Some(told) = asked.recv() => {
+                    seen = config::fingerprint(&self.policies);
+                    let _ = told.send(reload(&proxy, "asked by an operator"));
                 }
                 _ = look.tick() => {
                     let now = config::fingerprint(&self.policies);
                     if now != seen {
                         seen = now;
-                        self.reload(&proxy, "a file changed");
+                        reload(&proxy, "a file changed");
                     }
                 }
             }
@@ -93,16 +121,28 @@ impl Serve {
         Ok(())
     }
 
-    fn reload(&self, proxy: &Proxy, why: &'static str) {
-        let reloaded = self.load().and_then(|policies| proxy.reload(policies).map_err(|error| error.to_string()));
+    fn reload(&self, proxy: &Proxy, why: &'static str) -> Reloaded {
+        let loaded = config::load(&self.policies).map_err(|error| error.to_string());
+        let reloaded = loaded.and_then(|(policies, warnings)| {
+            let restart = proxy.reload(policies).map_err(|error| error.to_string())?;
+            Ok((restart, warnings))
+        });
         match reloaded {
-            Ok(restart) => {
+            Ok((restart, warnings)) => {
                 tracing::info!(why, "policies reloaded");
-                for what in restart {
+                for what in &restart {
                     tracing::warn!(what, "this change needs a restart; the old value stays");
                 }
+                for warning in &warnings {
+                    tracing::warn!("{warning}");
+                }
+                let diagnostics = if warnings.is_empty() { String::new() } else { diagnostic::render(&warnings, false) };
+                Reloaded { ok: true, restart, diagnostics }
             }
-            Err(error) => tracing::error!(why, "policies not reloaded, the old ones stay in force:\n{error}"),
+            Err(error) => {
+                tracing::error!(why, "policies not reloaded, the old ones stay in force:\n{error}");
+                Reloaded { ok: false, restart: Vec::new(), diagnostics: error }
+            }
         }
     }
 }

@@ -171,6 +171,7 @@ fn each_path(policies: &mut Policies, with: &mut dyn FnMut(&mut PathBuf)) {
         tls.client_ca.iter_mut().chain(&mut tls.client_crl).chain(&mut tls.ticket_keys).for_each(&mut *with);
     }
     policies.settings.decisions.key_file.as_mut().map(&mut *with);
+    policies.settings.admin.as_mut().and_then(|admin| admin.token_file.as_mut()).map(&mut *with);
     if let Store::Redis(redis) = &mut policies.settings.store {
         redis.password_file.as_mut().map(&mut *with);
         redis.ca.as_mut().map(&mut *with);

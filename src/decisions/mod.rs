@@ -19,7 +19,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -54,6 +54,13 @@ struct Inner {
     shown: pii::Shown,
     on_failure: OnLogFailure,
     draining: AtomicBool,
+    watch: OnceLock<Arc<dyn Watch>>,
+}
+
+/// Sees every line that is written.
+pub trait Watch: std::fmt::Debug + Send + Sync {
+    /// A line was written: what is in it, and how long the request took.
+    fn written(&self, record: &Record, duration: Duration, line: &str);
 }
 
 impl Log {
@@ -75,6 +82,7 @@ impl Log {
             shown,
             on_failure: settings.on_failure,
             draining: AtomicBool::new(false),
+            watch: OnceLock::new(),
         })))
     }
 
@@ -83,6 +91,11 @@ impl Log {
         let at = clock::now();
         let record = Record::new(self.0.ids.next(at.wall), at, listener, peer, kind);
         Open::new(self.clone(), Box::new(record))
+    }
+
+    /// Lets somebody see every line from now on. There is one who does; a second one is not heard.
+    pub fn watch(&self, watch: Arc<dyn Watch>) {
+        let _ = self.0.watch.set(watch);
     }
 
     /// Whether requests may be served: false while lines cannot be written and the policy says
@@ -130,8 +143,12 @@ impl Log {
 
     fn write(&self, record: &Record) {
         let mut line = Vec::with_capacity(1024);
-        line::write(record, record.at.steady.elapsed(), &mut line);
+        let duration = record.at.steady.elapsed();
+        line::write(record, duration, &mut line);
         if let Ok(line) = str::from_utf8(&line) {
+            if let Some(watch) = self.0.watch.get() {
+                watch.written(record, duration, line);
+            }
             layer::send(&self.0.dispatch, line);
         }
     }

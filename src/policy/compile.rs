@@ -10,6 +10,7 @@ use super::{
 };
 
 mod account;
+mod admin;
 mod listener;
 mod rule;
 mod server;

@@ -58,8 +58,6 @@ codes! {
     Missing = "P0104" Error,
     /// A word that is none of the choices.
     UnknownChoice = "P0105" Error,
-    /// A key or value of a later release.
-    NotYet = "P0106" Error,
     /// A value that may not be empty.
     Empty = "P0107" Error,
     /// The folder has no `proxy.toml`.
@@ -110,6 +108,8 @@ codes! {
     TlsIncomplete = "P0405" Error,
     /// TLS keys that are not used.
     TlsUnused = "P0406" Warning,
+    /// An admin listener that others can reach, without a token.
+    AdminExposed = "P0407" Error,
     /// A rule that can never match.
     Unreachable = "P0501" Error,
     /// A rule that earlier rules take something from.

@@ -10,9 +10,6 @@ use toml::{
 
 use super::diagnostic::{Code, Diagnostic, Source};
 
-/// `(table, key, what it belongs to)`: keys of later releases.
-const NOT_YET: [(&str, &str, &str); 1] = [("proxy.toml", "admin", "the admin listener is")];
-
 /// A file that is being read, and what was found wrong in it.
 #[derive(Debug)]
 pub(super) struct File {
@@ -120,10 +117,6 @@ impl<'d> Table<'d> {
             if asked.contains(&name) {
                 continue;
             }
-            if let Some((.., what)) = NOT_YET.iter().find(|(table, key, _)| *table == self.name && *key == name) {
-                not_yet(self.file, key.span(), &format!("`{name}`"), what);
-                continue;
-            }
             let near = asked.iter().map(|known| (strsim::jaro_winkler(known, name), *known)).max_by(|a, b| a.0.total_cmp(&b.0));
             let help = match near {
                 Some((likeness, known)) if likeness > 0.8 => format!("did you mean `{known}`?"),
@@ -133,11 +126,6 @@ impl<'d> Table<'d> {
             self.file.report(Code::UnknownKey, key.span(), title, "not known here", Some(&help));
         }
     }
-}
-
-fn not_yet(file: &File, span: Range<usize>, which: &str, what: &str) {
-    let title = format!("{which} is not in this release yet");
-    file.report(Code::NotYet, span, title, format!("{what} part of a later release"), Some("leave it out for now"));
 }
 
 /// A value that is being read.

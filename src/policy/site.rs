@@ -16,7 +16,7 @@ mod settings;
 pub use account::{Account, Node, ValueForm};
 pub use server::{HostHeader, RespUri, Server, Speaks, Trial, Trigger};
 pub use settings::{
-    ClientAuth, Decisions, DecisionsTo, DeviceIds, Identity, Limits, Listener, ListenerTls, OnLogFailure, Redis, Sessions,
+    Admin, ClientAuth, Decisions, DecisionsTo, DeviceIds, Identity, Limits, Listener, ListenerTls, OnLogFailure, Redis, Sessions,
     Settings, Store,
 };
 

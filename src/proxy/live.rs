@@ -70,6 +70,12 @@ impl Live {
         self.sites.iter().find(|live| Arc::ptr_eq(&live.site, site))
     }
 
+    /// Every site, in the order of the policies.
+    #[must_use]
+    pub fn sites(&self) -> &[Arc<LiveSite>] {
+        &self.sites
+    }
+
     /// The push gateway behind a listener.
     #[must_use]
     pub fn gateway(&self, listener: &str) -> Option<&Upstream> {

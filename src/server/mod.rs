@@ -11,6 +11,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
+    time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
@@ -21,6 +22,7 @@ use crate::{
     policy::site::{Policies, Settings},
     proxy::{Earlier, Live, Shared},
     store,
+    telemetry::Now,
 };
 use listener::Listening;
 pub use listener::expiries;
@@ -47,6 +49,9 @@ pub(crate) struct Context {
     pub(crate) turned_away: Arc<Semaphore>,
 }
 
+/// How often it is said how far a drain is.
+const PROGRESS: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// How many connections are told at one time that there are too many.
 const TURNED_AWAY: usize = 256;
 
@@ -56,6 +61,8 @@ pub struct Proxy {
     shared: Arc<Shared>,
     listening: Vec<Arc<Listening>>,
     phase: watch::Sender<Phase>,
+    /// One permit for each connection, and how many there are.
+    connections: (Arc<Semaphore>, usize),
     /// Gives `None` when every connection and exchange is over: each holds a sender.
     over: mpsc::Receiver<()>,
 }
@@ -79,7 +86,9 @@ impl Proxy {
         });
         let (phase, watched) = watch::channel(Phase::Serving);
         let (alive, over) = mpsc::channel(1);
-        let connections = Arc::new(Semaphore::new(settings.limits.connections));
+        let ceiling = settings.limits.connections;
+        let connections = Arc::new(Semaphore::new(ceiling));
+        let counted = (Arc::clone(&connections), ceiling);
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
         let context = Arc::new(Context { shared: Arc::clone(&shared), phase: watched, connections, turned_away });
         let mut bound = Vec::new();
@@ -94,7 +103,13 @@ impl Proxy {
         }
         shared.expiries.store(Arc::new(listening.iter().flat_map(|on| on.expiries()).collect()));
         tokio::spawn(tls::watch(Arc::clone(&shared), phase.subscribe()));
-        Ok(Self { shared, listening, phase, over })
+        Ok(Self { shared, listening, phase, connections: counted, over })
+    }
+
+    /// What can be seen of it while it runs.
+    #[must_use]
+    pub fn watched(&self) -> Watched {
+        Watched { shared: Arc::clone(&self.shared), connections: self.connections.clone() }
     }
 
     /// The address of a listener, by name.
@@ -138,10 +153,18 @@ impl Proxy {
         let limit = self.shared.live.load().limits().drain_timeout;
         self.shared.draining.store(true, Ordering::Relaxed);
         self.phase.send_replace(Phase::Draining);
-        if tokio::time::timeout(limit, self.over.recv()).await.is_err() {
-            tracing::warn!(after = ?limit, "requests were cut off at the end of the drain");
-            self.stop().await;
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let next = deadline.min(tokio::time::Instant::now() + PROGRESS);
+            match tokio::time::timeout_at(next, self.over.recv()).await {
+                Ok(_) => return,
+                Err(_) if next < deadline => tracing::info!(connections = self.watched().now().connections, "draining"),
+                Err(_) => break,
+            }
         }
+        let connections = self.watched().now().connections;
+        tracing::warn!(after = ?limit, connections, "requests were cut off at the end of the drain");
+        self.stop().await;
     }
 
     /// Cuts everything off.
@@ -151,6 +174,45 @@ impl Proxy {
         self.shared.draining.store(true, Ordering::Relaxed);
         self.phase.send_replace(Phase::Stopping);
         let _ = tokio::time::timeout(GRACE, self.over.recv()).await;
+    }
+}
+
+/// What can be seen of a proxy while it runs.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    shared: Arc<Shared>,
+    connections: (Arc<Semaphore>, usize),
+}
+
+impl Watched {
+    /// The decision log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.shared.log
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        self.shared.live.load_full()
+    }
+
+    /// How things stand.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let (permits, ceiling) = &self.connections;
+        let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let expiries = self.shared.expiries.load();
+        let expiry = |expiry: &tls::Expiry| {
+            let file = expiry.expires.file.display().to_string();
+            (expiry.listener.to_string(), file, i64::try_from(seconds(expiry.expires.at)).unwrap_or(i64::MAX))
+        };
+        Now {
+            connections: ceiling.saturating_sub(permits.available_permits()),
+            draining: self.shared.draining.load(Ordering::Relaxed),
+            lost: self.shared.log.lost(),
+            expiries: expiries.iter().map(expiry).collect(),
+        }
     }
 }
 
@@ -167,6 +229,7 @@ fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("limits.connections", before.limits.connections != after.limits.connections),
         ("decisions", before.decisions != after.decisions),
         ("store", before.store != after.store),
+        ("admin", before.admin != after.admin),
     ]
     .into_iter()
     .filter_map(|(name, changed)| changed.then_some(name))

@@ -1,5 +1,9 @@
-//! Diagnostics: what protover says about itself, on stderr. The decision log is something else and
-//! goes its own way.
+//! Diagnostics: what protover says about itself, on stderr; and what it counts. The decision log is
+//! something else and goes its own way.
+
+mod metrics;
+
+pub use metrics::{Metrics, Now};
 
 use std::{
     env,

@@ -9,6 +9,7 @@
 )]
 
 mod account;
+mod admin;
 mod bootstrap;
 mod certificates;
 mod cli;

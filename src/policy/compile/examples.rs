@@ -86,6 +86,7 @@ fn every_key_has_an_example() {
         "[[listener]]\n",
         "[[listener]]\n[listener.tls]\n",
         "[[listener]]\n[[listener.tls.certificates]]\n",
+        "[admin]\n",
         "[limits]\n",
         "[decisions]\n",
         "[session]\n",

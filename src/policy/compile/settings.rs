@@ -1,6 +1,6 @@
 //! `proxy.toml`.
 
-use super::{listener, store, value, version};
+use super::{admin, listener, store, value, version};
 use crate::{
     policy::{
         diagnostic::Code,
@@ -16,6 +16,7 @@ pub(super) fn read(root: Table<'_>, versions: &mut VersionTable) -> Option<Setti
     let tables = root.tables("listener", "[[listener]]");
     let written = tables.len();
     let listeners = listener::read(tables);
+    let admin = root.table("admin", "[admin]").and_then(admin::read);
     let limits = root.table("limits", "[limits]").map(limits).unwrap_or_default();
     let decisions = root.table("decisions", "[decisions]").map(decisions).unwrap_or_default();
     let store = root.table("store", "[store]").map(store::read).unwrap_or_default();
@@ -25,7 +26,7 @@ pub(super) fn read(root: Table<'_>, versions: &mut VersionTable) -> Option<Setti
         root.file.report(Code::Missing, 0..0, "there is no `[[listener]]`", "nobody could connect", Some(help));
     }
     root.finish();
-    Some(Settings { listeners, limits, decisions, store, sessions })
+    Some(Settings { listeners, admin, limits, decisions, store, sessions })
 }
 
 fn limits(table: Table<'_>) -> Limits {

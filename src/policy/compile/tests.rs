@@ -56,7 +56,7 @@ fn cases() -> Vec<(Code, String)> {
         (Code::WrongType, proxy("[limits]\nconnections = \"many\"\n")),
         (Code::Missing, changed("url = \"http://127.0.0.1:1\"\n", "")),
         (Code::UnknownChoice, site("[unsupported]\nthen = \"translate\"\n")),
-        (Code::NotYet, proxy("[admin]\naddress = \"127.0.0.1:9900\"\n")),
+        (Code::AdminExposed, proxy("[admin]\naddress = \"0.0.0.0:9900\"\n")),
         (Code::Empty, changed("[\"DM/1.1\", \"DM/1.2\"]", "[]")),
         (Code::NoProxy, printed(&[source("a.toml", SITE)])),
         (Code::NoSite, printed(&[source(PROXY, LISTENER)])),

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 pub struct Settings {
     /// Where devices connect. At least one.
     pub listeners: Vec<Listener>,
+    /// The listener for operators.
+    pub admin: Option<Admin>,
     /// What clients and servers may take up.
     pub limits: Limits,
     /// Where decision lines go.
@@ -17,6 +19,17 @@ pub struct Settings {
     pub store: Store,
     /// What is remembered of sessions.
     pub sessions: Sessions,
+}
+
+/// The listener for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Address and port.
+    pub address: core::net::SocketAddr,
+    /// The file with the token that requests have to show; it is for its owner alone.
+    pub token_file: Option<PathBuf>,
+    /// How many decisions are kept to be looked at.
+    pub ring: usize,
 }
 
 /// What is remembered of sessions.

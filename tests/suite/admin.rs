@@ -1,0 +1,287 @@
+//! The admin listener, of a process of its own: what operators and their collectors see.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::{
+    life::{Served, write},
+    rig::{Answer, Does, PATIENCE, Upstream, message, nobody, ok, oracle, post, site},
+};
+
+/// A process with an admin listener, and where that is.
+async fn served(home: &Path, admin: &str, sites: &str) -> (Served, SocketAddr) {
+    let address = nobody().await;
+    let folder = home.join("policies");
+    write(&folder, &format!("[admin]\naddress = \"{address}\"\n{admin}\n"), sites);
+    let served = Served::start(&folder, &[]);
+    let began = Instant::now();
+    while TcpStream::connect(address).await.is_err() {
+        assert!(began.elapsed() < PATIENCE, "nobody listens");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    (served, address)
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str, more: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let host = if more.contains("Host:") { String::new() } else { format!("Host: {address}\r\n") };
+    let head = format!("{method} {path} HTTP/1.1\r\n{host}{more}Connection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    Answer::read(&mut stream).await
+}
+
+async fn get(address: SocketAddr, path: &str) -> Answer {
+    ask(address, "GET", path, "").await
+}
+
+async fn send(served: &Served, body: &str) {
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.write_all(&post("Connection: close\r\n", body.as_bytes())).await.unwrap();
+    assert_eq!(Answer::read(&mut stream).await.status, 200);
+}
+
+/// Names of families and samples in the text of `/metrics`.
+fn names(metrics: &str) -> Vec<String> {
+    let samples = metrics.lines().filter(|line| !line.starts_with('#'));
+    let mut names: Vec<String> =
+        samples.filter_map(|line| line.split(['{', ' ']).next()).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decisions_sites_and_metrics_are_there_to_be_looked_at() {
+    let upstream = Upstream::start(|seen| Does::Answer(ok("application/vnd.syncml.dm+xml", &seen.body))).await;
+    let home = tempfile::tempdir().unwrap();
+    let (served, admin) = served(home.path(), "", &site(upstream.address, "[\"DM/1.1\", \"DM/1.2\"]", "")).await;
+    for version in ["DM/1.1", "DM/1.2", "DM/9.9"] {
+        send(&served, &message("1.2", version)).await;
+    }
+    // The record is written when the last byte has gone, which the client may know first.
+    let began = Instant::now();
+    let decisions = loop {
+        let got: Value = serde_json::from_slice(&get(admin, "/decisions").await.body).unwrap();
+        if got.as_array().unwrap().len() == 3 {
+            break got;
+        }
+        assert!(began.elapsed() < PATIENCE, "{got}");
+    };
+    let said: Vec<&str> = decisions.as_array().unwrap().iter().map(|line| line["verdict"].as_str().unwrap()).collect();
+    assert_eq!(said, ["refuse", "pass", "advise"], "the newest first");
+    for (query, count) in [("limit=2", 2), ("verdict=pass", 1), ("reason=unrecognised-version", 1), ("site=s", 3), ("site=x", 0)]
+    {
+        let got: Value = serde_json::from_slice(&get(admin, &format!("/decisions?{query}")).await.body).unwrap();
+        assert_eq!(got.as_array().unwrap().len(), count, "{query}");
+    }
+    assert_eq!(get(admin, "/decisions?colour=red").await.status, 400);
+
+    let sites: Value = serde_json::from_slice(&get(admin, "/sites").await.body).unwrap();
+    assert_eq!((&sites[0]["name"], &sites[0]["servers"][0]["speaks"][1]), (&"s".into(), &"DM/1.2".into()), "{sites}");
+
+    let metrics = get(admin, "/metrics").await;
+    assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    let text = metrics.text();
+    for sample in [
+        "protover_decisions_total{site=\"s\",kind=\"message\",declared=\"unrecognised\",verdict=\"refuse\",reason=\"unrecognised-version\"} 1",
+        "protover_decisions_total{site=\"s\",kind=\"message\",declared=\"DM/1.1\",verdict=\"advise\",reason=\"supported-not-recommended\"} 1",
+        "protover_duration_seconds_count{site=\"s\"} 3",
+        "protover_upstream_seconds_count{site=\"s\",server=\"upstream\"} 2",
+        "protover_draining 0",
+        "protover_reloads_total{result=\"ok\"} 0",
+    ] {
+        assert!(text.contains(sample), "{sample}\n{text}");
+    }
+    assert!(!text.contains("9.9"), "what a client says is no label");
+
+    let page = get(admin, "/").await.text();
+    assert!(page.contains("<td class=\"refuse\">refuse</td>") && !page.contains("http-equiv"), "{page}");
+    for (method, path, status) in
+        [("GET", "/nothing", 404), ("POST", "/metrics", 405), ("GET", "/reload", 405), ("HEAD", "/livez", 200)]
+    {
+        assert_eq!(ask(admin, method, path, "").await.status, status, "{method} {path}");
+    }
+    // Admin requests are no decisions.
+    let log = fs::read_to_string(home.path().join("decisions.log")).unwrap();
+    assert_eq!(log.lines().count(), 3, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_is_about_servers_and_the_drain() {
+    let upstream = Upstream::start(|_| Does::AnswerAndStall(Vec::new())).await;
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("policies");
+    let good = site(upstream.address, "[\"DM/1.2\"]", "");
+    let (served, admin) = served(home.path(), "", &good).await;
+    assert_eq!((get(admin, "/livez").await.status, get(admin, "/readyz").await.status), (200, 200));
+    let dead = site(nobody().await, "[\"DM/1.2\"]", "").replace("\"s\"", "\"dead\"").replace("dm.example", "dead.example");
+    fs::write(folder.join("dead.toml"), dead).unwrap();
+    assert_eq!(ask(admin, "POST", "/reload", "").await.status, 200);
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let ready = get(admin, "/readyz").await;
+    assert_eq!((ready.status, ready.text().as_str()), (503, "no server can be reached of: dead\n"));
+    assert!(get(admin, "/metrics").await.text().contains("protover_server_reachable{site=\"dead\",server=\"upstream\"} 0"));
+
+    let mut busy = TcpStream::connect(served.address).await.unwrap();
+    busy.write_all(&post("", message("1.2", "DM/1.2").as_bytes())).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    served.signal("TERM");
+    let began = Instant::now();
+    loop {
+        let ready = get(admin, "/readyz").await;
+        if ready.text() == "draining: 1 connections are open\n" {
+            assert_eq!(ready.status, 503);
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", ready.text());
+    }
+    assert_eq!(get(admin, "/livez").await.status, 200, "it lives while it drains");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_answers_with_the_diagnostics() {
+    let upstream = Upstream::echoing().await;
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("policies");
+    let good = site(upstream.address, "[\"DM/1.2\"]", "");
+    let (_served, admin) = served(home.path(), "", &good).await;
+    let reload = async || {
+        let answer = ask(admin, "POST", "/reload", "").await;
+        (answer.status, serde_json::from_slice::<Value>(&answer.body).unwrap())
+    };
+    let (status, said) = reload().await;
+    assert_eq!((status, &said["reloaded"]), (200, &true.into()), "{said}");
+    fs::write(folder.join("broken.toml"), "[site]\nnames = 1\n").unwrap();
+    let (status, said) = reload().await;
+    assert_eq!((status, &said["reloaded"]), (422, &false.into()));
+    assert!(said["diagnostics"].as_str().unwrap().contains("error[P0102]"), "{said}");
+    let text = get(admin, "/metrics").await.text();
+    assert!(
+        text.contains("protover_reloads_total{result=\"failed\"}") && text.contains("protover_reloads_total{result=\"ok\"} 1"),
+        "{text}"
+    );
+    // A page elsewhere cannot make the operator's browser do it, by a name of its own or by a form.
+    for more in ["Host: evil.example\r\n", "Origin: https://evil.example\r\n"] {
+        assert_eq!(ask(admin, "POST", "/reload", more).await.status, 403, "{more}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_token_nobody_is_let_in_without() {
+    let upstream = Upstream::echoing().await;
+    let home = tempfile::tempdir().unwrap();
+    let token = home.path().join("token");
+    fs::write(&token, "s3same\n").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let key = format!("token_file = {:?}", token.display().to_string());
+    let (_served, admin) = served(home.path(), &key, &site(upstream.address, "[\"DM/1.2\"]", "")).await;
+    for (more, status) in [
+        ("", 401),
+        ("Authorization: Bearer wrong\r\n", 401),
+        ("Authorization: Basic s3same\r\n", 401),
+        ("Authorization: Bearer s3same\r\n", 200),
+        ("Host: proxy.example\r\nAuthorization: Bearer s3same\r\n", 200),
+    ] {
+        assert_eq!(ask(admin, "GET", "/metrics", more).await.status, status, "{more}");
+    }
+    // A token that others may read is none.
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
+    let folder = home.path().join("policies");
+    let output = Command::new(env!("CARGO_BIN_EXE_protover")).args(["serve", "--policies"]).arg(&folder).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("others may read this file"));
+}
+
+/// Metric names in a text of PromQL.
+fn asked_for(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let mut names: Vec<String> = words.filter(|word| word.starts_with("protover_")).map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
+    let upstream = Upstream::start(|seen| Does::Answer(ok("application/vnd.syncml.dm+xml", &seen.body))).await;
+    let home = tempfile::tempdir().unwrap();
+    let certs = home.path().join("certs");
+    let made = Command::new(env!("CARGO_BIN_EXE_protover")).args(["certs", "init", "--dir"]).arg(&certs).status().unwrap();
+    assert!(made.success());
+    let tls = format!(
+        "[[listener]]\nname = \"tls\"\naddress = \"127.0.0.1:0\"\ntls = {{ certificate = {:?}, key = {:?} }}",
+        certs.join("server.pem").display().to_string(),
+        certs.join("server.key").display().to_string()
+    );
+    let (served, admin) = served(home.path(), &tls, &site(upstream.address, "[\"DM/1.2\"]", "")).await;
+    send(&served, &message("1.2", "DM/1.2")).await;
+    get(admin, "/readyz").await;
+    let text = get(admin, "/metrics").await.text();
+    let there = names(&text);
+    let dashboard = include_str!("../../dist/grafana/protover.json");
+    let rules = include_str!("../../dist/prometheus/protover.rules.yml");
+    serde_json::from_str::<Value>(dashboard).unwrap();
+    for (file, least) in [(dashboard, 8), (rules, 6)] {
+        let asked = asked_for(file);
+        assert!(asked.len() >= least, "{asked:?}");
+        for name in asked {
+            assert!(there.contains(&name), "{name} is not in {there:?}");
+        }
+    }
+}
+
+#[test]
+fn promtool_takes_the_alert_rules() {
+    if !oracle("promtool") {
+        return;
+    }
+    let output = Command::new("promtool").args(["check", "rules", "dist/prometheus/protover.rules.yml"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promtool_takes_the_metrics() {
+    if !oracle("promtool") {
+        return;
+    }
+    let upstream = Upstream::echoing().await;
+    let home = tempfile::tempdir().unwrap();
+    let (served, admin) = served(home.path(), "", &site(upstream.address, "[\"DM/1.2\"]", "")).await;
+    send(&served, &message("1.2", "DM/1.2")).await;
+    // promtool reads the older text format, in which the end is not marked, and there are no units and infos.
+    let text = get(admin, "/metrics").await.text();
+    let older: Vec<&str> =
+        text.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT") && !line.ends_with(" info")).collect();
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all((older.join("\n") + "\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!said.contains("error"), "{said}\n{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_context_of_a_trace_passes_through() {
+    let upstream = Upstream::echoing().await;
+    let rig = crate::rig::Rig::start("", &[&site(upstream.address, "[\"DM/1.2\"]", "")]).await;
+    let context = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=1,b=2\r\n";
+    rig.send(post(&format!("{context}Connection: close\r\n"), message("1.2", "DM/1.2").as_bytes())).await;
+    let seen = &upstream.seen()[0];
+    assert_eq!(seen.header("traceparent"), Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+    assert_eq!(seen.header("tracestate"), Some("a=1,b=2"));
+}
