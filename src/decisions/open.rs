@@ -5,6 +5,8 @@ use std::{
     thread,
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{Log, record::Record};
 use crate::policy::reason::{Reason, Verdict};
 
@@ -17,11 +19,18 @@ pub struct Open {
     log: Log,
     record: Box<Record>,
     finished: bool,
+    /// Given back when the line is written.
+    held: Option<OwnedSemaphorePermit>,
 }
 
 impl Open {
     pub(super) const fn new(log: Log, record: Box<Record>) -> Self {
-        Self { log, record, finished: false }
+        Self { log, record, finished: false, held: None }
+    }
+
+    /// Counts as under way until its line is written.
+    pub fn holds(&mut self, permit: OwnedSemaphorePermit) {
+        self.held = Some(permit);
     }
 
     /// Writes the line as the record stands.

@@ -117,6 +117,8 @@ reasons! {
     ClientGone = "client-gone",
     /// More connections than the limit.
     Overloaded = "overloaded",
+    /// It came too often.
+    RateLimited = "rate-limited",
     /// protover is shutting down.
     Draining = "draining",
     /// The decision log cannot be written, and policy says not to serve without it.

@@ -16,8 +16,8 @@ mod settings;
 pub use account::{Account, Node, ValueForm};
 pub use server::{HostHeader, RespUri, Server, Speaks, Trial, Trigger};
 pub use settings::{
-    Admin, ClientAuth, Decisions, DecisionsTo, DeviceIds, Identity, Limits, Listener, ListenerTls, OnLogFailure, Redis, Sessions,
-    Settings, Store,
+    Admin, ClientAuth, Decisions, DecisionsTo, DeviceIds, Identity, Limits, Listener, ListenerTls, OnLogFailure, Rate, Redis,
+    Sessions, Settings, Store,
 };
 
 /// All that a folder of policies says.

@@ -8,7 +8,7 @@ use tower::Service;
 use super::{
     Passing, Shared, always_ready,
     exchange::{Arrival, Ruled},
-    framing, here,
+    framing, here, pace,
 };
 use crate::policy::reason::{Reason, Verdict};
 
@@ -26,12 +26,19 @@ where
     always_ready!();
     type Future = Passing<S::Future>;
 
-    fn call(&mut self, arrival: Arrival) -> Self::Future {
+    fn call(&mut self, mut arrival: Arrival) -> Self::Future {
         if self.shared.draining.load(Ordering::Relaxed) {
             return unavailable(Reason::Draining, arrival);
         }
         if !self.shared.log.available() {
             return unavailable(Reason::LogUnavailable, arrival);
+        }
+        if !arrival.carried.live.paces().admits_address(arrival.carried.connection.peer.ip()) {
+            return here(pace::too_often("address", arrival.carried));
+        }
+        match Arc::clone(&self.shared.requests).try_acquire_owned() {
+            Ok(permit) => arrival.carried.open.holds(permit),
+            Err(_) => return unavailable(Reason::Overloaded, arrival),
         }
         let ambiguous = arrival.carried.under_way.is_ambiguous();
         match framing::check(&arrival.request, ambiguous) {

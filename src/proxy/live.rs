@@ -3,6 +3,7 @@
 
 use std::{io, sync::Arc};
 
+use super::pace::Paces;
 use crate::{
     policy::site::{Limits, Policies, Server, Settings, Site},
     secrets::Secrets,
@@ -17,6 +18,8 @@ pub struct Live {
     sites: Vec<Arc<LiveSite>>,
     /// The push gateways, by the names of their listeners.
     gateways: Vec<Upstream>,
+    /// How often addresses and devices may come.
+    paces: Arc<Paces>,
 }
 
 /// A site and the connections to its servers.
@@ -53,7 +56,8 @@ impl Live {
             Some(upstream(&Arc::new(Server::gateway(&listener.name, url))))
         });
         let gateways = gateways.collect::<io::Result<_>>()?;
-        Ok(Self { policies, sites, gateways })
+        let paces = Paces::new(&policies.settings.limits, before.map(|before| &before.paces));
+        Ok(Self { policies, sites, gateways, paces })
     }
 
     /// Whether the sites are the same, to the letter.
@@ -89,6 +93,12 @@ impl Live {
             live.secrets.as_ref().and_then(|secrets| secrets.server.as_ref()).is_some_and(|server| server.id == id)
         };
         self.sites.iter().find(is)
+    }
+
+    /// How often addresses and devices may come.
+    #[must_use]
+    pub const fn paces(&self) -> &Arc<Paces> {
+        &self.paces
     }
 
     /// What clients and servers may take up.

@@ -14,6 +14,7 @@ mod framing;
 mod headers;
 mod live;
 mod media;
+mod pace;
 
 mod account;
 mod admit;
@@ -61,6 +62,8 @@ pub struct Shared {
     pub earlier: Earlier,
     /// What is remembered between messages.
     pub store: Arc<dyn Store>,
+    /// One permit for each request that is under way.
+    pub requests: Arc<tokio::sync::Semaphore>,
     /// Whether protover is shutting down.
     pub draining: std::sync::atomic::AtomicBool,
     /// When the certificates of listeners end.
@@ -70,7 +73,9 @@ pub struct Shared {
 /// Every layer, outermost first.
 pub type Stack = Record<
     admit::Admit<
-        push::Notifications<route::Route<collect::Collect<decode::Decode<decide::Decide<session::Session<carry::Carry>>>>>>,
+        push::Notifications<
+            route::Route<collect::Collect<decode::Decode<pace::Pace<decide::Decide<session::Session<carry::Carry>>>>>>,
+        >,
     >,
 >;
 
@@ -85,6 +90,8 @@ pub fn stack(shared: &Arc<Shared>, connection: Arc<Connection>, pulse: Arc<Pulse
     let stack = session::Session { inner: stack, shared: Arc::clone(shared) };
     // Policy: from facts to a decision.
     let stack = decide::Decide(stack);
+    // Behind the message, which says which device it is, and in front of all that costs more.
+    let stack = pace::Pace(stack);
     // Bytes to facts. Behind the site, since the site says how strictly a message is read.
     let stack = decode::Decode(stack);
     // Reads the message. Behind everything that can be refused without it, so that a device that

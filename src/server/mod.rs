@@ -81,6 +81,7 @@ impl Proxy {
             earlier: Earlier::default(),
             store,
             log,
+            requests: Arc::new(Semaphore::new(settings.limits.requests)),
             draining: false.into(),
             expiries: ArcSwap::default(),
         });
@@ -227,6 +228,7 @@ fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     [
         ("listener", bare(before) != bare(after)),
         ("limits.connections", before.limits.connections != after.limits.connections),
+        ("limits.requests", before.limits.requests != after.limits.requests),
         ("decisions", before.decisions != after.decisions),
         ("store", before.store != after.store),
         ("admin", before.admin != after.admin),

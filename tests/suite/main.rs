@@ -25,6 +25,7 @@ mod matrix;
 mod mtls;
 mod notify;
 mod old_handsets;
+mod overload;
 mod pki;
 mod policies;
 mod proxy_protocol;

@@ -88,6 +88,8 @@ fn every_key_has_an_example() {
         "[[listener]]\n[[listener.tls.certificates]]\n",
         "[admin]\n",
         "[limits]\n",
+        "[limits.per_device]\n",
+        "[limits.per_address]\n",
         "[decisions]\n",
         "[session]\n",
         "[store]\n",

@@ -1,11 +1,13 @@
 //! `proxy.toml`.
 
+use std::num::NonZeroU32;
+
 use super::{admin, listener, store, value, version};
 use crate::{
     policy::{
         diagnostic::Code,
-        document::Table,
-        site::{Decisions, DecisionsTo, DeviceIds, Limits, OnLogFailure, Sessions, Settings},
+        document::{Table, Value},
+        site::{Decisions, DecisionsTo, DeviceIds, Limits, OnLogFailure, Rate, Sessions, Settings},
     },
     syncml::version::VersionTable,
 };
@@ -37,6 +39,11 @@ fn limits(table: Table<'_>) -> Limits {
     if let Some(connections) = table.get("connections").and_then(|value| value.integer(1..=1_000_000)) {
         limits.connections = usize::try_from(connections).unwrap_or(limits.connections);
     }
+    if let Some(requests) = table.get("requests").and_then(|value| value.integer(1..=1_000_000)) {
+        limits.requests = usize::try_from(requests).unwrap_or(limits.requests);
+    }
+    limits.per_address = table.table("per_address", "per_address").and_then(rate);
+    limits.per_device = table.table("per_device", "per_device").and_then(rate);
     let durations = [
         ("header_timeout", &mut limits.header_timeout),
         ("body_timeout", &mut limits.body_timeout),
@@ -51,6 +58,14 @@ fn limits(table: Table<'_>) -> Limits {
     }
     table.finish();
     limits
+}
+
+fn rate(table: Table<'_>) -> Option<Rate> {
+    let number = |value: Value<'_>| u32::try_from(value.integer(1..=1_000_000)?).ok().and_then(NonZeroU32::new);
+    let per_second = table.require("per_second", "such as per_second = 5, on the average").and_then(number);
+    let burst = table.get("burst").and_then(number);
+    table.finish();
+    Some(Rate { per_second: per_second?, burst: burst.or(per_second)? })
 }
 
 fn sessions(table: Table<'_>) -> Sessions {

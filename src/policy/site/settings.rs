@@ -1,6 +1,6 @@
 //! How the process runs: what `proxy.toml` says.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
@@ -109,6 +109,12 @@ pub struct Limits {
     pub body: usize,
     /// Connections of clients at one time, over all listeners.
     pub connections: usize,
+    /// Requests that are under way at one time, over all listeners.
+    pub requests: usize,
+    /// How often one address may come.
+    pub per_address: Option<Rate>,
+    /// How often one device of a site may come.
+    pub per_device: Option<Rate>,
     /// For the TLS handshake, and for a whole request head.
     pub header_timeout: Duration,
     /// For a whole message to arrive; for other bodies, and for an answer to be taken, without progress.
@@ -121,11 +127,23 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+/// How often somebody may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second, on the average.
+    pub per_second: NonZeroU32,
+    /// Requests at once.
+    pub burst: NonZeroU32,
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 1 << 20,
             connections: 10_000,
+            requests: 10_000,
+            per_address: None,
+            per_device: None,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),

@@ -62,6 +62,7 @@ async fn a_handler_that_panics_is_a_500_with_one_line_and_the_connection_goes_on
         earlier: Earlier::default(),
         store,
         log: log.clone(),
+        requests: Arc::new(tokio::sync::Semaphore::new(8)),
         draining: false.into(),
         expiries: ArcSwap::default(),
     });
