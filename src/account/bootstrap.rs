@@ -3,7 +3,7 @@
 
 use super::{
     ROOTS,
-    commands::{adds, unused, write},
+    commands::{adds, replace, unused, write},
     survey::survey,
 };
 use crate::syncml::{
@@ -11,7 +11,7 @@ use crate::syncml::{
     edit::Edits,
     element::Element,
     header::{Field, HeaderIndex, Slot, Span},
-    malformed::Malformed,
+    malformed::{Malformed, Problem},
     write::value,
 };
 
@@ -37,7 +37,7 @@ struct Added {
 /// are: what is in it is not read.
 ///
 /// # Errors
-/// [`Malformed`] when the message cannot be read to its end.
+/// [`Malformed`] when the message cannot be read to its end, or is in a charset that is not written.
 pub fn stamp_inline(
     raw: &[u8],
     index: &HeaderIndex,
@@ -50,7 +50,7 @@ pub fn stamp_inline(
     let mut changed = 0;
     let mut commands = Vec::new();
     if !index.editable() {
-        return Ok((edits, 0));
+        return Err(Malformed::new(Problem::Charset, 0));
     }
     for account in accounts(&added).iter().filter(|account| meant(account)) {
         let leaf = format!("{}/{below}", account.node);
@@ -59,6 +59,8 @@ pub fn stamp_inline(
             Some(Added { data: Some((field, said)), .. }) if said.trim() != version => {
                 edits.replace(field.place, value(raw, index, *field, Element::Data, version));
             }
+            // It is there and says nothing.
+            Some(Added { data: None, .. }) => commands.push(replace(leaf, version)),
             Some(_) => continue,
         }
         changed += 1;
@@ -213,6 +215,17 @@ mod tests {
         let by_address = |account: &Inline| account.addresses.iter().any(|address| address.contains("dm.example"));
         assert_eq!(stamp_inline(&raw, &index, BELOW, "1.2", by_address).expect("readable").1, 1);
         assert_eq!(stamp_inline(&raw, &index, BELOW, "1.2", |_| false).expect("readable").1, 0);
+    }
+
+    #[test]
+    fn a_leaf_that_says_nothing_is_replaced() {
+        let leaf = Node::new("Item", vec![Node::location("Target", "./DMAcc/x/Ext/V/ProtoVer")]);
+        let raw = message(Encoding::Xml, account(vec![leaf]));
+        let (bytes, changed) = stamped(Encoding::Xml, &raw, "1.2");
+        assert_eq!(changed, 1);
+        let document = Document::read(Encoding::Xml, &bytes).expect("readable");
+        let replace = &document.commands()[1];
+        assert_eq!((replace.name.as_str(), replace.text_at(&["Item", "Data"])), ("Replace", "1.2"));
     }
 
     #[test]

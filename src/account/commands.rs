@@ -170,14 +170,18 @@ impl Command {
 
 /// The commands of a step; the last is the one that counts.
 fn commands(step: &Step) -> Vec<Command> {
-    let leaf = |element, value: &String| Command { element, uri: step.uri(), what: What::Leaf(value.clone()) };
     match step {
         Step::List { .. } | Step::Identify { .. } => {
             vec![Command { element: Element::Get, uri: step.uri(), what: What::Ask }]
         }
-        Step::Replace { value, .. } => vec![leaf(Element::Replace, value)],
+        Step::Replace { uri, value } => vec![replace(uri.clone(), value)],
         Step::Add { node, below, value } => adds(node, below, value, |_| false),
     }
+}
+
+/// A Replace of a leaf.
+pub(super) fn replace(uri: String, value: &str) -> Command {
+    Command { element: Element::Replace, uri, what: What::Leaf(value.to_owned()) }
 }
 
 /// Adds of a leaf below a node, with the nodes between in front, since devices do not make them by themselves;

@@ -6,7 +6,7 @@ mod ready;
 mod ring;
 mod sites;
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -34,6 +34,8 @@ use ring::Ring;
 const CONNECTIONS: usize = 64;
 /// For a whole request head.
 const HEAD: Duration = Duration::from_secs(10);
+/// For a connection with all its requests.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What became of a reload.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +101,7 @@ impl Admin {
     /// # Errors
     /// When the address cannot be bound, or the token cannot be read.
     pub async fn start(settings: &site::Admin, watched: Watched, reload: mpsc::Sender<Reload>) -> io::Result<Self> {
-        let token = settings.token_file.as_deref().map(secrets::read).transpose()?;
+        let token = settings.token_file.as_deref().map(token).transpose()?;
         let named = |error: io::Error| io::Error::new(error.kind(), format!("admin on {}: {error}", settings.address));
         let listener = TcpListener::bind(settings.address).await.map_err(named)?;
         let address = listener.local_addr()?;
@@ -110,6 +112,15 @@ impl Admin {
         let task = tokio::spawn(accept(listener, state));
         Ok(Self { address, metrics, task })
     }
+}
+
+/// The token that a file holds. An empty one would let everybody in.
+fn token(path: &Path) -> io::Result<SecretString> {
+    let token = secrets::read(path)?;
+    if token.expose_secret().trim().is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: there is no token in it", path.display())));
+    }
+    Ok(token)
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
@@ -132,7 +143,8 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
             });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(true);
-            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+            // Also when it does not take its answer: others wait for the connection.
+            let _ = tokio::time::timeout(LONGEST, http.serve_connection(TokioIo::new(stream), service)).await;
             drop(permit);
         });
     }
@@ -189,7 +201,11 @@ impl State {
         match path {
             "/livez" => text(StatusCode::OK, "alive"),
             "/readyz" => self.ready().await,
-            "/metrics" => answer(StatusCode::OK, METRICS, self.watcher.metrics.text(&self.watched.now())),
+            "/metrics" => {
+                // Looked at anew by whoever asks, so that alerts need nothing else.
+                self.reach.unreachable(&self.watched.live(), &self.watcher.metrics).await;
+                answer(StatusCode::OK, METRICS, self.watcher.metrics.text(&self.watched.now()))
+            }
             "/decisions" => match ring::Query::read(request.uri().query().unwrap_or_default()) {
                 Ok(query) => answer(StatusCode::OK, JSON, self.watcher.ring.newest(&query)),
                 Err(why) => text(StatusCode::BAD_REQUEST, &format!("400 {why}")),
@@ -212,9 +228,10 @@ impl State {
             let led = header(header::ORIGIN).is_some_and(|origin| !is_own(origin.split("://").last().unwrap_or_default()));
             return (!own || led).then(|| text(StatusCode::FORBIDDEN, "403 this listener is for this machine"));
         };
-        let given = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let given = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
         // Digests are compared, so that the time it takes says nothing about the token.
-        let same = Sha256::digest(given.trim().as_bytes()) == Sha256::digest(token.expose_secret().trim().as_bytes());
+        let digest = |token: &str| Sha256::digest(token.trim().as_bytes());
+        let same = given.is_some_and(|given| digest(given) == digest(token.expose_secret()));
         (!same).then(|| {
             let mut refused = text(StatusCode::UNAUTHORIZED, "401 a token is needed");
             refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -238,7 +255,8 @@ impl State {
     async fn reload(&self) -> Answer {
         let (asks, told) = oneshot::channel();
         let asked = self.reload.send(asks).await.is_ok();
-        let reloaded = if asked { told.await.unwrap_or_default() } else { Reloaded::default() };
+        let over = || Reloaded { diagnostics: "protover is shutting down".to_owned(), ..Reloaded::default() };
+        let reloaded = if asked { told.await.unwrap_or_else(|_| over()) } else { over() };
         let Reloaded { ok, restart, diagnostics } = reloaded;
         let status = if ok { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
         let body = serde_json::json!({ "reloaded": ok, "restart": restart, "diagnostics": diagnostics });

@@ -23,6 +23,8 @@ impl Reach {
         if let Some((_, sites)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return sites.clone();
         }
+        // Servers of a policy that was replaced are no concern any more.
+        metrics.reachable_anew();
         let found = join_all(live.sites().iter().map(async |site| {
             let servers = join_all(site.site.servers.iter().map(async |server| {
                 let reached = takes_a_connection(server).await;

@@ -111,6 +111,8 @@ impl Serve {
                 }
             }
         }
+        // Nobody is kept waiting for a reload that will not come.
+        drop(asked);
         tokio::select! {
             () = proxy.drain() => tracing::info!("drained"),
             signal = ends.next() => {

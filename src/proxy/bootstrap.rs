@@ -2,7 +2,7 @@
 //! site that they bring (Tree-1). Everything else in them stays as it is.
 
 use http::{HeaderMap, Response, StatusCode, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
 use super::{
@@ -57,10 +57,12 @@ impl Document {
     }
 }
 
-/// Whether an answer may bring an account that is to say the version.
-pub(super) fn is_bootstrap(site: &LiveSite, status: StatusCode, headers: &HeaderMap) -> bool {
+/// Whether an answer may bring an account that is to say the version. One that is known to be larger than
+/// what protover reads goes through.
+pub(super) fn is_bootstrap(site: &LiveSite, response: &Response<Incoming>, limit: usize) -> bool {
     let wanted = site.site.account.as_ref().is_some_and(|account| account.bootstrap);
-    wanted && status == StatusCode::OK && Document::of(headers).is_some()
+    let fits = response.body().size_hint().lower() <= limit as u64;
+    wanted && fits && response.status() == StatusCode::OK && Document::of(response.headers()).is_some()
 }
 
 /// An answer with a bootstrap document.
@@ -151,5 +153,6 @@ fn value(account: &Account, recommended: Option<Version>) -> Option<(Version, St
 fn host(address: &str) -> &str {
     let address = address.trim();
     let behind = address.split_once("://").map_or(address, |(_, behind)| behind);
-    behind.split(['/', '?', '#']).next().unwrap_or_default()
+    let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
 }

@@ -123,7 +123,7 @@ impl Conversation<'_> {
         carried.open.upstream = Some(began.elapsed());
         match answer {
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => failed(Failure::Broke, carried),
-            Ok(Ok(response)) if reads && bootstrap::is_bootstrap(&self.site, response.status(), response.headers()) => {
+            Ok(Ok(response)) if reads && bootstrap::is_bootstrap(&self.site, &response, limits.body) => {
                 bootstrap::annotate(response, &self.returns(None, decision, None), carried).await
             }
             Ok(Ok(response)) => annotate::through(response, &self.returns(None, decision, None), carried),

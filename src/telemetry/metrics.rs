@@ -177,6 +177,11 @@ impl Metrics {
         self.reloads.get_or_create(&ByResult { result: if ok { "ok" } else { "failed" } }).inc();
     }
 
+    /// Forgets which servers took connections.
+    pub fn reachable_anew(&self) {
+        self.reachable.clear();
+    }
+
     /// Takes down whether a server took a connection.
     pub fn reachable(&self, site: &str, server: &str, reachable: bool) {
         let by = ByServer { site: site.to_owned(), server: server.to_owned() };

@@ -128,9 +128,14 @@ async fn readiness_is_about_servers_and_the_drain() {
     fs::write(folder.join("dead.toml"), dead).unwrap();
     assert_eq!(ask(admin, "POST", "/reload", "").await.status, 200);
     tokio::time::sleep(Duration::from_millis(2100)).await;
+    // Collectors see it without anybody asking whether protover is ready.
+    assert!(get(admin, "/metrics").await.text().contains("protover_server_reachable{site=\"dead\",server=\"upstream\"} 0"));
     let ready = get(admin, "/readyz").await;
     assert_eq!((ready.status, ready.text().as_str()), (503, "no server can be reached of: dead\n"));
-    assert!(get(admin, "/metrics").await.text().contains("protover_server_reachable{site=\"dead\",server=\"upstream\"} 0"));
+    fs::remove_file(folder.join("dead.toml")).unwrap();
+    assert_eq!(ask(admin, "POST", "/reload", "").await.status, 200);
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert!(!get(admin, "/metrics").await.text().contains("site=\"dead\""), "what is gone raises no alert");
 
     let mut busy = TcpStream::connect(served.address).await.unwrap();
     busy.write_all(&post("", message("1.2", "DM/1.2").as_bytes())).await.unwrap();
@@ -146,6 +151,8 @@ async fn readiness_is_about_servers_and_the_drain() {
         assert!(began.elapsed() < PATIENCE, "{}", ready.text());
     }
     assert_eq!(get(admin, "/livez").await.status, 200, "it lives while it drains");
+    let reload = ask(admin, "POST", "/reload", "").await;
+    assert!(reload.status == 422 && reload.text().contains("shutting down"), "{}", reload.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,6 +207,11 @@ async fn with_a_token_nobody_is_let_in_without() {
     let output = Command::new(env!("CARGO_BIN_EXE_protover")).args(["serve", "--policies"]).arg(&folder).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("others may read this file"));
+    // Nor is an empty one, which everybody knows.
+    fs::write(&token, "\n").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_protover")).args(["serve", "--policies"]).arg(&folder).output().unwrap();
+    assert!(output.status.code() == Some(1) && String::from_utf8_lossy(&output.stderr).contains("there is no token in it"));
 }
 
 /// Metric names in a text of PromQL.

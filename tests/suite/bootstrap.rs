@@ -14,7 +14,8 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use protover::{
     account::provisioning::{Document, NoDocument, stamp},
-    syncml::version::Version,
+    reference::{Document as Message, Node, document::Header},
+    syncml::{header::Encoding, version::Version},
 };
 
 use crate::rig::{Does, Rig, Upstream, oracle};
@@ -208,6 +209,45 @@ async fn documents_on_their_way_get_the_version_and_nothing_else_changes() {
     let text = String::from_utf8(got).unwrap();
     assert!(text.contains("<LocURI>./DMAcc/x/Ext/Protover/ProtoVer</LocURI>") && text.contains("<Data>1.3</Data>"), "{text}");
     assert_eq!((&line["kind"], &line["edits"][0]), (&"account".into(), &"account".into()), "{line}");
+}
+
+/// A bootstrap of the DM profile, with one account.
+fn inline(encoding: Encoding) -> Vec<u8> {
+    let item = |uri: &str, data: &str| Node::new("Item", vec![Node::location("Target", uri), Node::leaf("Data", data)]);
+    let items = vec![item("./DMAcc/x/ServerID", "com.example.dm"), item("./DMAcc/x/Name", "Dolly's")];
+    let add = Node::new("Add", [vec![Node::leaf("CmdID", "1")], items].concat());
+    let header = Header { session: "0", message: 1, target: "IMEI:1", source: "com.example.dm", ..Header::default() };
+    Message::new(Version::DM_1_2, &header, vec![add]).write(encoding)
+}
+
+#[tokio::test]
+async fn accounts_inside_messages_get_the_leaf_in_both_encodings_and_by_hand() {
+    for (encoding, content_type) in
+        [(Encoding::Xml, "application/vnd.syncml.dm+xml"), (Encoding::Wbxml, "application/vnd.syncml.dm+wbxml")]
+    {
+        let raw = inline(encoding);
+        let (got, line, _) = fetched(content_type, "", &raw, "").await;
+        let (before, after) = (Message::read(encoding, &raw).unwrap(), Message::read(encoding, &got).unwrap());
+        assert_eq!(after.commands()[0], before.commands()[0], "{encoding:?}");
+        let uris: Vec<&str> = after.commands().iter().map(|command| command.text_at(&["Item", "Target", "LocURI"])).collect();
+        let leaf = "./DMAcc/x/Ext/Protover/ProtoVer";
+        assert_eq!(uris, ["./DMAcc/x/ServerID", "./DMAcc/x/Ext", "./DMAcc/x/Ext/Protover", leaf, ""], "{encoding:?}");
+        assert_eq!((&line["kind"], &line["requirement"]), (&"account".into(), &"Tree-1".into()), "{line}");
+        let (by_hand, said) = protover(&["account", "stamp", "-", "--version", "1.3"], &raw, 0);
+        assert_eq!((by_hand, said.as_str()), (got, "DM/1.3: com.example.dm (1 changed)\n"), "{encoding:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_is_larger_than_what_is_read_goes_through() {
+    let large = XML.replace("</wap", &format!("<!--{}--></wap", "x".repeat(100_000)));
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {PROV_XML}\r\nContent-Length: {}\r\n\r\n", large.len());
+    let answer = [head.as_bytes(), large.as_bytes()].concat();
+    let upstream = Upstream::start(move |_| Does::Answer(answer.clone())).await;
+    let rig = Rig::start("[limits]\nbody = \"64KiB\"\n", &[&site(upstream.address, "")]).await;
+    let got = rig.send("GET /boot HTTP/1.1\r\nHost: dm.example\r\nConnection: close\r\n\r\n").await;
+    assert_eq!((got.status, got.text() == large), (200, true));
+    rig.line().await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::syncml::{
     malformed::{Malformed, Problem},
     wbxml::{
         head::Head,
-        token::{END, LITERAL, STR_I},
+        token::{END, LITERAL, STR_I, SWITCH_PAGE},
         tokens::{Kind, Part, Piece, Token, Tokens},
     },
 };
@@ -66,24 +66,32 @@ fn read_attributes(raw: &[u8], table: Span, inside: Span, page: &mut u8) -> Resu
         return Ok(attributes);
     }
     let mut tokens = Tokens::at(raw, inside.range().start, table, 0);
+    // A switch that more of the same value may follow.
+    let mut switched = None;
     loop {
         let part = tokens.part()?;
         let at = tokens.position();
-        let begin = |name: &str, begins: &str| Attribute { name: name.to_owned(), text: begins.to_owned(), place: Span::at(at) };
+        let begin = |name: &str, begins: &str| {
+            let (name, text) = (name.to_owned(), begins.to_owned());
+            Attribute { name, text, place: Span::at(at), page: None }
+        };
         let more = match part {
             Part::End => return Ok(attributes),
             Part::Page(to) => {
                 *page = to;
+                switched = Some(to);
                 continue;
             }
             Part::Start(code) => {
                 let (name, begins) = codes::start(*page, code).unwrap_or_default();
                 attributes.push(begin(name, begins));
+                switched = None;
                 continue;
             }
             Part::Name(name) => {
                 let name = name.map(|name| String::from_utf8_lossy(name.of(raw)).into_owned());
                 attributes.push(begin(name.as_deref().unwrap_or("xmlns"), ""));
+                switched = None;
                 continue;
             }
             Part::Value(code) => codes::value(*page, code).unwrap_or("\u{fffd}").to_owned(),
@@ -92,6 +100,7 @@ fn read_attributes(raw: &[u8], table: Span, inside: Span, page: &mut u8) -> Resu
         let attribute = attributes.last_mut().ok_or(Malformed::new(Problem::Syntax, at))?;
         attribute.text.push_str(&more);
         attribute.place = Span { end: Span::at(at).end, ..attribute.place };
+        attribute.page = switched.or(attribute.page);
     }
 }
 
@@ -105,6 +114,13 @@ fn text(raw: &[u8], piece: Piece) -> String {
 /// A value as an inline string.
 pub(super) fn string(value: &str) -> Vec<u8> {
     [&[STR_I], value.as_bytes(), &[0]].concat()
+}
+
+/// A value in the place of another, which leaves the code page as that did.
+pub(super) fn instead(attribute: &Attribute, value: &str) -> Vec<u8> {
+    let mut out = string(value);
+    out.extend(attribute.page.into_iter().flat_map(|page| [SWITCH_PAGE, page]));
+    out
 }
 
 /// A parameter. Its codes are the same on every code page.

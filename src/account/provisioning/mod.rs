@@ -83,6 +83,8 @@ pub struct Attribute {
     pub text: String,
     /// The bytes to replace in order to replace the value.
     pub place: Span,
+    /// WBXML: the code page that is switched to among these bytes, and has to be so behind them.
+    page: Option<u8>,
 }
 
 /// A tag.
@@ -162,7 +164,7 @@ impl Document {
                     // A parameter that is not written as empty ends here.
                     let outer = open.last_mut().and_then(|(_, application)| application.as_mut());
                     if let Some(neighbour) = outer.and_then(|application| application.neighbour.as_mut())
-                        && neighbour.tag == tag.span
+                        && neighbour.tag.span == tag.span
                     {
                         neighbour.end = span.end;
                     }
@@ -188,7 +190,7 @@ fn parameter(tag: &Tag, open: &mut [(&Tag, Option<Application>)]) {
             "PROVIDER-ID" => application.provider_id = value(),
             "NAME" => application.name = value(),
             "ADDR" => application.addresses.push(value()),
-            stamp::PROTOVER => application.protover = Some(tag.clone()),
+            stamp::PROTOVER => application.protover.push(tag.clone()),
             _ => {}
         }
         // Behind the identifier it reads best; without one, behind whatever comes last.
@@ -196,7 +198,7 @@ fn parameter(tag: &Tag, open: &mut [(&Tag, Option<Application>)]) {
         let best = application.neighbour.as_ref().is_some_and(|neighbour| neighbour.best);
         if !best {
             let best = tag.says("name") == "PROVIDER-ID";
-            application.neighbour = Some(Neighbour { tag: tag.span, end: tag.span.end, plain, best });
+            application.neighbour = Some(Neighbour { tag: tag.clone(), end: tag.span.end, plain, best });
         }
     } else if let Some((_, Some(application))) = outer
         && last.0.says("type") == "APPADDR"
@@ -216,8 +218,8 @@ pub struct Application {
     pub name: String,
     /// ADDR, and the ADDR of each APPADDR.
     pub addresses: Vec<String>,
-    /// PROTOVER, when it is there.
-    protover: Option<Tag>,
+    /// PROTOVER, as often as it is there.
+    protover: Vec<Tag>,
     /// The parameter that another is put behind.
     neighbour: Option<Neighbour>,
 }
@@ -226,13 +228,13 @@ impl Application {
     /// The value of PROTOVER.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
-        self.protover.as_ref().map(|tag| tag.says("value"))
+        self.protover.last().map(|tag| tag.says("value"))
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Neighbour {
-    tag: Span,
+    tag: Tag,
     /// Where the element ends.
     end: u32,
     /// Whether it has a name and a value, and nothing else.

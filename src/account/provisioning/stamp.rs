@@ -1,6 +1,6 @@
 //! PROTOVER for accounts in a provisioning document.
 
-use super::{Application, Document, Event, Tag, binary, text};
+use super::{Application, Document, Tag, binary, text};
 use crate::syncml::{
     edit::Edits,
     header::{Encoding, Span},
@@ -28,13 +28,15 @@ pub fn stamp(raw: &[u8], document: &Document, version: Version, meant: impl Fn(&
     let mut edits = Edits::new();
     let mut changed = 0;
     for account in document.accounts().iter().filter(|account| meant(account)) {
-        let edit = match &account.protover {
-            Some(_) if account.version() == Some(&value) => continue,
-            Some(parameter) => Some(changes(raw, document.encoding, parameter, &value)),
-            None => added(raw, document, account, &value),
-        };
-        if let Some((span, with)) = edit {
-            changed += usize::from(edits.replace(span, with));
+        // Which one of several a client looks at is its own affair.
+        let differing = account.protover.iter().filter(|parameter| parameter.says("value") != value);
+        let mut wanted: Vec<_> = differing.map(|parameter| changes(raw, document.encoding, parameter, &value)).collect();
+        if account.protover.is_empty() {
+            wanted.extend(added(raw, document.encoding, account, &value));
+        }
+        changed += usize::from(!wanted.is_empty());
+        for (span, with) in wanted {
+            edits.replace(span, with);
         }
     }
     (edits, changed)
@@ -42,10 +44,9 @@ pub fn stamp(raw: &[u8], document: &Document, version: Version, meant: impl Fn(&
 
 /// Another value.
 fn changes(raw: &[u8], encoding: Encoding, parameter: &Tag, value: &str) -> (Span, Vec<u8>) {
-    let place = parameter.attribute("value").map(|attribute| attribute.place);
-    match (encoding, place) {
-        (Encoding::Xml, Some(place)) => (place, value.as_bytes().to_vec()),
-        (Encoding::Wbxml, Some(place)) => (place, binary::string(value)),
+    match (encoding, parameter.attribute("value")) {
+        (Encoding::Xml, Some(old)) => (old.place, value.as_bytes().to_vec()),
+        (Encoding::Wbxml, Some(old)) => (old.place, binary::instead(old, value)),
         (Encoding::Xml, None) => {
             let tag = parameter.span.of(raw);
             let close = if tag.ends_with(b"/>") { 2 } else { 1 };
@@ -58,17 +59,11 @@ fn changes(raw: &[u8], encoding: Encoding, parameter: &Tag, value: &str) -> (Spa
 }
 
 /// Another parameter, behind the one that it belongs to.
-fn added(raw: &[u8], document: &Document, account: &Application, value: &str) -> Option<(Span, Vec<u8>)> {
+fn added(raw: &[u8], encoding: Encoding, account: &Application, value: &str) -> Option<(Span, Vec<u8>)> {
     let neighbour = account.neighbour.as_ref()?;
-    let with = match document.encoding {
+    let with = match encoding {
         Encoding::Wbxml => binary::parameter(PROTOVER, value),
-        Encoding::Xml => {
-            let tag = document.events.iter().find_map(|event| match event {
-                Event::Start(tag) if tag.span == neighbour.tag => Some(tag),
-                _ => None,
-            })?;
-            text::beside(raw, tag, neighbour.plain, PROTOVER, value)
-        }
+        Encoding::Xml => text::beside(raw, &neighbour.tag, neighbour.plain, PROTOVER, value),
     };
     Some((Span { start: neighbour.end, end: neighbour.end }, with))
 }

@@ -93,6 +93,38 @@ fn a_neighbour_with_an_end_tag_of_its_own_is_not_cut_in_two() {
 }
 
 #[test]
+fn a_code_page_that_is_switched_in_a_value_is_in_force_behind_it() {
+    // PROTOVER in two pieces with a switch to page 0 between them; what follows depends on it.
+    let mut raw = vec![3, 0x0B, 0x6A, 0, 0x45];
+    raw.extend([0xC6, 0x00, 0x01, 0x55, 0x01, 0x87, 0x36, 0x06, 0x03, b'w', b'7', 0, 0x01]);
+    raw.extend(*b"\x87\x05\x03PROTOVER\0\x06\x031.\0\x00\x00\x031\0\x01");
+    raw.extend(*b"\x87\x07\x06\x03DM\0\x01\x87\x20\x06\x03h\0\x01\x01\x01");
+    let names = |raw: &[u8]| -> Vec<String> {
+        let document = Document::read(raw).expect("a document");
+        let starts = document.events.iter().filter_map(|event| match event {
+            Event::Start(tag) => Some(tag.says("name").to_owned()),
+            Event::End(_) => None,
+        });
+        starts.collect()
+    };
+    assert_eq!(names(&raw).last().map(String::as_str), Some("PXADDR"), "of page 0");
+    let (bytes, changed) = stamped(&raw, Version::DM_1_2);
+    assert_eq!((changed, names(&bytes)), (1, names(&raw)));
+    assert_eq!(Document::read(&bytes).expect("a document").accounts()[0].version(), Some("1.2"));
+}
+
+#[test]
+fn every_one_of_several_parameters_says_the_same() {
+    let twice = XML.replace(
+        "<parm name=\"NAME\" value=\"DM\"/>",
+        "<parm name=\"PROTOVER\" value=\"1.1\"/><parm name=\"PROTOVER\" value=\"1.2\"/>",
+    );
+    let (bytes, changed) = stamped(twice.as_bytes(), Version::DM_1_2);
+    assert_eq!(changed, 1);
+    assert_eq!(String::from_utf8_lossy(&bytes), twice.replace("\"1.1\"/><", "\"1.2\"/><"));
+}
+
+#[test]
 fn only_the_accounts_that_are_meant() {
     let document = Document::read(XML.as_bytes()).expect("a document");
     assert_eq!(stamp(XML.as_bytes(), &document, Version::DM_1_2, |account| account.provider_id == "other").1, 0);

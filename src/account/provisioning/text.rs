@@ -71,6 +71,7 @@ fn read_attributes(raw: &[u8], inside: Span) -> Result<Vec<Attribute>, Malformed
             name: local(attribute.name.of(raw)).to_owned(),
             text: xml::decode(attribute.value.of(raw)),
             place: attribute.value,
+            page: None,
         })
     };
     attributes(raw, inside).map(read).collect()
@@ -80,17 +81,20 @@ fn read_attributes(raw: &[u8], inside: Span) -> Result<Vec<Attribute>, Malformed
 /// name and value.
 pub(super) fn beside(raw: &[u8], tag: &Tag, plain: bool, name: &str, value: &str) -> Vec<u8> {
     let before = raw.get(..tag.span.start as usize).unwrap_or_default();
-    let space = before.get(before.trim_ascii_end().len()..).unwrap_or_default();
+    let blanks = before.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let space = before.get(before.len() - blanks..).unwrap_or_default();
     let mut out = space.to_vec();
-    let places =
-        (tag.attribute("name").map(|attribute| attribute.place), tag.attribute("value").map(|attribute| attribute.place));
-    if let (true, true, (Some(old_name), Some(old_value))) = (plain, tag.empty, places) {
-        let mut edits = crate::syncml::edit::Edits::new();
-        edits.replace(old_name, name.to_owned());
-        edits.replace(old_value, value.to_owned());
-        let upto = raw.get(..tag.span.range().end).unwrap_or_default();
-        let edited = edits.apply(&bytes::Bytes::copy_from_slice(upto));
-        out.extend_from_slice(edited.get(tag.span.range().start..).unwrap_or_default());
+    let place = |name: &str| tag.attribute(name).map(|attribute| attribute.place);
+    if let (true, true, Some(old_name), Some(old_value)) = (plain, tag.empty, place("name"), place("value")) {
+        let mut replaced = [(old_name, name), (old_value, value)];
+        replaced.sort_by_key(|(span, _)| span.start);
+        let mut at = tag.span.start;
+        for (span, with) in replaced {
+            out.extend_from_slice(Span { start: at, end: span.start }.of(raw));
+            out.extend_from_slice(with.as_bytes());
+            at = span.end;
+        }
+        out.extend_from_slice(Span { start: at, end: tag.span.end }.of(raw));
     } else {
         out.extend_from_slice(format!("<{} name=\"{name}\" value=\"{value}\"/>", codes::PARM).as_bytes());
     }
