@@ -1,9 +1,8 @@
 //! `protover serve`: runs the proxy.
 
-use std::{io, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use tokio::{
-    runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
@@ -14,7 +13,7 @@ use crate::{
     config,
     decisions::Log,
     policy::{diagnostic, site::Policies},
-    server::Proxy,
+    server::{Proxy, Workers},
     telemetry,
 };
 
@@ -41,10 +40,10 @@ impl Serve {
         telemetry::start();
         let policies = self.load().map_err(Failure::Usage)?;
         let log = Log::start(&policies.settings.decisions).map_err(|error| Failure::Failed(format!("decision log: {error}")))?;
-        let runtime = runtime().map_err(|error| Failure::Failed(format!("runtime: {error}")))?;
-        let ended = runtime.block_on(self.serve(policies, log.clone()));
+        let workers = Workers::start(policies.settings.workers).map_err(|error| Failure::Failed(format!("runtime: {error}")))?;
+        let ended = workers.first().block_on(self.serve(policies, log.clone(), &workers));
         // What still runs is cut off here; its lines are written as it is dropped.
-        runtime.shutdown_timeout(Duration::from_secs(1));
+        workers.end();
         log.flush();
         ended
     }
@@ -57,7 +56,7 @@ impl Serve {
         Ok(policies)
     }
 
-    async fn serve(&self, policies: Policies, log: Log) -> Result<(), Failure> {
+    async fn serve(&self, policies: Policies, log: Log, workers: &Workers) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::Failed(error.to_string());
         let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let mut ends = Ends {
@@ -66,9 +65,9 @@ impl Serve {
         };
         let sites = policies.sites.len();
         let settings = policies.settings.admin.clone();
-        let mut proxy = Proxy::start(policies, log).await.map_err(failed)?;
+        let mut proxy = Proxy::start_on(policies, log, &workers.others()).await.map_err(failed)?;
         for (name, address) in proxy.addresses() {
-            tracing::info!(listener = name, %address, sites, "listening");
+            tracing::info!(listener = name, %address, sites, workers = workers.count(), "listening");
         }
         let (asks, mut asked) = mpsc::channel::<Reload>(1);
         let admin = match settings {
@@ -147,13 +146,6 @@ impl Serve {
             }
         }
     }
-}
-
-/// One thread where there is one core: what a second one would do there is to wake the first.
-fn runtime() -> io::Result<Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let mut builder = if cores == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    builder.enable_all().build()
 }
 
 struct Ends {

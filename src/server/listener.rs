@@ -65,16 +65,15 @@ impl Front {
 }
 
 impl Listening {
-    /// Binds a listener.
-    pub(super) fn bind(listener: &Listener) -> io::Result<(Self, TcpListener)> {
+    /// Binds a listener, with a socket for each of so many workers.
+    pub(super) fn bind(listener: &Listener, workers: usize) -> io::Result<(Self, Vec<std::net::TcpListener>)> {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("listener {} on {}: {error}", listener.name, listener.address))
         };
         let front = Front::new(listener, None).map_err(named)?;
-        let socket = listen(listener.address).map_err(named)?;
-        let address = socket.local_addr()?;
+        let (address, sockets) = listen(listener.address, workers).map_err(named)?;
         let front = ArcSwap::from_pointee(front);
-        Ok((Self { name: listener.name.clone(), address, push: listener.gateway.is_some(), front }, socket))
+        Ok((Self { name: listener.name.clone(), address, push: listener.gateway.is_some(), front }, sockets))
     }
 
     /// What comes before HTTP, as the listener of this name has it now.
@@ -117,13 +116,33 @@ pub fn expiries(listeners: &[Listener]) -> io::Result<Vec<Expiry>> {
     Ok(found)
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// So many sockets that listen at one address. The kernel deals the connections out among them.
+fn listen(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    let first = socket(address)?;
+    // Shared only once it is bound: an address that another process shares in the same way is taken.
+    first.bind(&address.into())?;
+    let bound: std::net::TcpListener = first.into();
+    let address = bound.local_addr()?;
+    let mut sockets = vec![bound.into()];
+    if count > 1 {
+        sockets.iter().try_for_each(|socket: &Socket| socket.set_reuse_port(true))?;
+    }
+    for _ in 1..count {
+        let another = socket(address)?;
+        another.set_reuse_port(true)?;
+        another.bind(&address.into())?;
+        sockets.push(another);
+    }
+    // Bound, all of them, before the first gets a connection.
+    sockets.iter().try_for_each(|socket| socket.listen(BACKLOG))?;
+    Ok((address, sockets.into_iter().map(Into::into).collect()))
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Accepts connections until the drain begins.

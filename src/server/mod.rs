@@ -6,6 +6,7 @@ mod listener;
 mod proxy_protocol;
 pub mod pulse;
 pub mod tls;
+mod workers;
 
 use std::{
     io,
@@ -15,7 +16,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::{Semaphore, mpsc, watch},
+};
 
 use crate::{
     decisions::Log,
@@ -25,7 +30,9 @@ use crate::{
     telemetry::Now,
 };
 use listener::Listening;
+
 pub use listener::expiries;
+pub use workers::Workers;
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +80,15 @@ impl Proxy {
     /// # Errors
     /// When an address cannot be bound, or a PEM file cannot be used.
     pub async fn start(policies: Policies, log: Log) -> io::Result<Self> {
+        Self::start_on(policies, log, &[]).await
+    }
+
+    /// The same, on the runtime it is called on and on others too. Each accepts connections from sockets
+    /// of its own, and serves them to their end.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn start_on(policies: Policies, log: Log, others: &[Handle]) -> io::Result<Self> {
         let settings = policies.settings.clone();
         let live = ArcSwap::from_pointee(Live::new(policies, None)?);
         let store = store::open(&settings.store)?;
@@ -92,14 +108,22 @@ impl Proxy {
         let counted = (Arc::clone(&connections), ceiling);
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
         let context = Arc::new(Context { shared: Arc::clone(&shared), phase: watched, connections, turned_away });
+        let runtimes: Vec<Handle> = std::iter::once(Handle::current()).chain(others.iter().cloned()).collect();
         let mut bound = Vec::new();
         for listener in &settings.listeners {
-            let (listening, socket) = Listening::bind(listener)?;
-            bound.push((Arc::new(listening), socket));
+            let (listening, sockets) = Listening::bind(listener, runtimes.len())?;
+            bound.push((Arc::new(listening), sockets));
         }
         let mut listening = Vec::new();
-        for (on, socket) in bound {
-            tokio::spawn(listener::accept(Arc::clone(&on), socket, Arc::clone(&context), alive.clone()));
+        for (on, sockets) in bound {
+            for (runtime, socket) in runtimes.iter().zip(sockets) {
+                // The socket belongs to the runtime that waits for it.
+                let socket = {
+                    let _on = runtime.enter();
+                    TcpListener::from_std(socket)?
+                };
+                runtime.spawn(listener::accept(Arc::clone(&on), socket, Arc::clone(&context), alive.clone()));
+            }
             listening.push(on);
         }
         shared.expiries.store(Arc::new(listening.iter().flat_map(|on| on.expiries()).collect()));
@@ -232,6 +256,7 @@ fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("decisions", before.decisions != after.decisions),
         ("store", before.store != after.store),
         ("admin", before.admin != after.admin),
+        ("runtime", before.workers != after.workers),
     ]
     .into_iter()
     .filter_map(|(name, changed)| changed.then_some(name))

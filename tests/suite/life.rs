@@ -280,3 +280,57 @@ async fn an_imei_or_a_credential_reaches_no_log_at_any_level() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_share_an_address_with_each_other_and_with_no_other_process() {
+    const CONNECTIONS: usize = 24;
+    let upstream = Upstream::start(|_| Does::Answer(ok(XML, answer("1.1", "DM/1.1", "").as_bytes()))).await;
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("policies");
+    write(&folder, "[runtime]\nworkers = 3\n", &site(upstream.address, "[\"DM/1.1\", \"DM/1.2\"]", ""));
+    // The key is stronger than the variable.
+    let mut served = Served::start(&folder, &[("TOKIO_WORKER_THREADS", "1")]);
+    let port = format!(":{:04X} ", served.address.port());
+    let listens = |line: &&str| line.split_whitespace().nth(3) == Some("0A") && line.contains(&port);
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap().lines().filter(listens).count();
+    assert_eq!(sockets, 3);
+
+    // Several requests on each, so that connections stay with their workers, and servers' are kept.
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        open.push(TcpStream::connect(served.address).await.unwrap());
+    }
+    for _ in 0..2 {
+        for stream in &mut open {
+            stream.write_all(&post("", message("1.1", "DM/1.1").as_bytes())).await.unwrap();
+        }
+        for stream in &mut open {
+            assert_eq!(Answer::read(stream).await.header("dm-recommended-version"), Some("DM/1.2"));
+        }
+    }
+    assert_eq!(upstream.seen().len(), 2 * CONNECTIONS);
+
+    let other = home.path().join("other");
+    write(&other, "[runtime]\nworkers = 2\n", &site(upstream.address, "[\"DM/1.1\"]", ""));
+    let text = fs::read_to_string(other.join("proxy.toml")).unwrap();
+    fs::write(other.join("proxy.toml"), text.replace("127.0.0.1:0", &served.address.to_string())).unwrap();
+    let second = Command::new(env!("CARGO_BIN_EXE_protover")).args(["serve", "--policies"]).arg(&other).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("in use"), "{second:?}");
+
+    served.signal("TERM");
+    assert_eq!(served.ended(), 0);
+    let lines = fs::read_to_string(home.path().join("decisions.log")).unwrap();
+    assert_eq!(lines.lines().count(), 2 * CONNECTIONS);
+}
+
+#[test]
+fn a_number_of_threads_that_is_none_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("policies");
+    write(&folder, "", &site(([127, 0, 0, 1], 1).into(), "[\"DM/1.1\"]", ""));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_protover"));
+    let ended = command.args(["serve", "--policies"]).arg(&folder).env("TOKIO_WORKER_THREADS", "many").output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("TOKIO_WORKER_THREADS is not a number"), "{ended:?}");
+}

@@ -91,6 +91,7 @@ fn every_key_has_an_example() {
         "[limits.per_device]\n",
         "[limits.per_address]\n",
         "[decisions]\n",
+        "[runtime]\n",
         "[session]\n",
         "[store]\n",
         "[[version]]\n",

@@ -1,6 +1,6 @@
 //! `proxy.toml`.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::{admin, listener, store, value, version};
 use crate::{
@@ -23,12 +23,19 @@ pub(super) fn read(root: Table<'_>, versions: &mut VersionTable) -> Option<Setti
     let decisions = root.table("decisions", "[decisions]").map(decisions).unwrap_or_default();
     let store = root.table("store", "[store]").map(store::read).unwrap_or_default();
     let sessions = root.table("session", "[session]").map(sessions).unwrap_or_default();
+    let workers = root.table("runtime", "[runtime]").and_then(workers);
     if written == 0 {
         let help = "[[listener]]\nname = \"devices\"\naddress = \"127.0.0.1:8080\"";
         root.file.report(Code::Missing, 0..0, "there is no `[[listener]]`", "nobody could connect", Some(help));
     }
     root.finish();
-    Some(Settings { listeners, admin, limits, decisions, store, sessions })
+    Some(Settings { listeners, admin, limits, decisions, store, sessions, workers })
+}
+
+fn workers(table: Table<'_>) -> Option<NonZeroUsize> {
+    let workers = table.get("workers").and_then(|value| value.integer(1..=1024));
+    table.finish();
+    workers.and_then(|workers| usize::try_from(workers).ok()).and_then(NonZeroUsize::new)
 }
 
 fn limits(table: Table<'_>) -> Limits {

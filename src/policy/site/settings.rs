@@ -1,6 +1,11 @@
 //! How the process runs: what `proxy.toml` says.
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -19,6 +24,8 @@ pub struct Settings {
     pub store: Store,
     /// What is remembered of sessions.
     pub sessions: Sessions,
+    /// Threads that serve; as many as there are cores when that is left open.
+    pub workers: Option<NonZeroUsize>,
 }
 
 /// The listener for operators.
