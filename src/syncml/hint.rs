@@ -13,7 +13,7 @@ use super::{
 const META: &str = "DM-Recommended-Version=";
 
 /// Appends `<Item><Data>DM/1.3</Data></Item>` to the Status that answers the SyncHdr. `None` when there
-/// is no such Status, when it says so already, when the message cannot be read to its end, or when its
+/// is no such Status, when it says so already, when the message cannot be read so far, or when its
 /// charset is one that protover does not write.
 #[must_use]
 pub fn status_item(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Option<Edits> {
@@ -25,7 +25,6 @@ pub fn status_item(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Opt
     let mut cursor = Cursor::body(raw, index).ok()?;
     let mut status = Status::default();
     let mut path = [Element::Other; 6];
-    let mut place = None;
     while let Some(step) = cursor.step().ok()? {
         let depth = cursor.depth();
         match step {
@@ -51,19 +50,20 @@ pub fn status_item(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Opt
                 let span = Span { start: tag.end, end: tag.end };
                 status.place = Some(Slot { span, empty: false, page: cursor.page() });
             }
-            Step::End { element: Element::Status, .. } if depth == COMMAND - 1 && status.header && place.is_none() => {
-                if status.said {
-                    return None;
-                }
-                place = status.place.map(|slot| (slot, status.tag));
+            // What follows is not read: it costs more than everything else, and is the server's business.
+            Step::End { element: Element::Status, .. } if depth == COMMAND - 1 && status.header => {
+                return status.place.filter(|_| !status.said).and_then(|slot| item(raw, index, slot, status.tag, &version));
             }
             Step::End { .. } => {}
         }
     }
-    let (slot, tag) = place?;
+    None
+}
+
+fn item(raw: &[u8], index: &HeaderIndex, slot: Slot, tag: Span, version: &str) -> Option<Edits> {
     let with = fill(raw, index, slot, Some(tag), Element::Status, |writer| {
         writer.open(Element::Item);
-        writer.leaf(Element::Data, &version);
+        writer.leaf(Element::Data, version);
         writer.close();
     });
     let mut edits = Edits::new();
