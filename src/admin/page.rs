@@ -33,7 +33,7 @@ pub(super) fn html(live: &Live, lines: &str) -> String {
                 site.mode.code().to_owned(),
                 server.name.to_string(),
                 speaks,
-                server.url.to_string(),
+                server.urls().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             ];
             row(&mut out, "td", cells.map(|text| (text, "")));
         }

@@ -41,9 +41,13 @@ impl Reach {
     }
 }
 
+/// Whether one of a server's addresses takes a connection.
 async fn takes_a_connection(server: &Server) -> bool {
-    let Some(host) = server.url.host() else { return false };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = server.url.port_u16().unwrap_or(if server.url.scheme_str() == Some("https") { 443 } else { 80 });
-    tokio::time::timeout(PATIENCE, TcpStream::connect((host, port))).await.is_ok_and(|connected| connected.is_ok())
+    let reached = join_all(server.urls().map(async |url| {
+        let Some(host) = url.host() else { return false };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
+        tokio::time::timeout(PATIENCE, TcpStream::connect((host, port))).await.is_ok_and(|connected| connected.is_ok())
+    }));
+    reached.await.contains(&true)
 }

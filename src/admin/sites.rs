@@ -63,6 +63,7 @@ fn server_of(server: &Server) -> Value {
     json!({
         "name": *server.name,
         "url": server.url.to_string(),
+        "urls": server.urls().map(ToString::to_string).collect::<Vec<_>>(),
         "speaks": names(&server.speaks),
         "discovered": server.trial.is_some(),
         "encodings": server.encodings.iter().map(|encoding: &Encoding| encoding.name()).collect::<Vec<_>>(),

@@ -125,6 +125,8 @@ reasons! {
     LogUnavailable = "log-unavailable",
     /// The upstream could not be reached.
     UpstreamUnreachable = "upstream-unreachable",
+    /// As many requests as may be are under way at the upstream.
+    UpstreamBusy = "upstream-busy",
     /// The upstream broke off, or answered something that is not HTTP.
     UpstreamBroke = "upstream-broke",
     /// The upstream did not answer in time.

@@ -14,7 +14,7 @@ mod server;
 mod settings;
 
 pub use account::{Account, Node, ValueForm};
-pub use server::{HostHeader, RespUri, Server, Speaks, Trial, Trigger};
+pub use server::{Health, HostHeader, Pool, RespUri, Server, Speaks, Trial, Trigger};
 pub use settings::{
     Admin, ClientAuth, Decisions, DecisionsTo, DeviceIds, Identity, Limits, Listener, ListenerTls, OnLogFailure, Rate, Redis,
     Sessions, Settings, Store,

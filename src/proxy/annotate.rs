@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, Version, header, request::Parts, response};
-use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::{
     account::{self, Accounting},
@@ -39,6 +39,7 @@ use crate::{
         version::{Declared, Version as Protocol},
         write::value,
     },
+    upstream::{Address, Incoming},
 };
 
 /// What an answer has to do with its request.
@@ -51,6 +52,7 @@ pub(super) struct Return {
     pub(super) asked: Uri,
     /// Where the request went.
     pub(super) uri: Uri,
+    pub(super) address: Arc<Address>,
     /// The request's message.
     pub(super) known: Option<Known>,
     pub(super) enforce: bool,
@@ -363,7 +365,6 @@ fn tell_server(
     answered: &HeaderMap,
     carried: &mut Carried,
 ) {
-    let Some(upstream) = returns.site.upstream(returns.decision.server()).cloned() else { return };
     let last = known.index.text(plain, known.index.msg_id);
     let message: Bytes = reply::in_the_clients_stead(&answer.plain, &answer.index, obstacle, &last).into();
     let mut request = Request::new(Sent::whole(message.clone()));
@@ -384,10 +385,11 @@ fn tell_server(
     carried.open.attempts = carried.open.attempts.map(|attempts| attempts + 1);
     let limit = carried.live.limits().upstream_timeout;
     let connection = carried.connection.clone();
+    let address = Arc::clone(&returns.address);
     tokio::spawn(async move {
         let _keeps_the_drain_waiting = connection;
-        if !matches!(tokio::time::timeout(limit, upstream.send(request)).await, Ok(Ok(_))) {
-            tracing::info!(server = &*upstream.server().name, "the server was not told that its message cannot cross");
+        if address.send(request, Instant::now() + limit).await.is_err() {
+            tracing::info!(server = &*address.server().name, "the server was not told that its message cannot cross");
         }
     });
 }

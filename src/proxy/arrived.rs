@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header, response};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
@@ -19,6 +18,7 @@ use crate::{
         site::{Mode, RespUri},
     },
     syncml::{self, header::HeaderIndex, media_type::MediaType},
+    upstream::Incoming,
 };
 
 /// What is needed for an answer.

@@ -18,6 +18,7 @@ use crate::{
     decisions::Open,
     policy::reason::Reason,
     server::pulse::{Pulse, UnderWay},
+    upstream,
 };
 
 /// What goes to a server.
@@ -110,7 +111,7 @@ pub struct Answer {
 enum Content {
     Whole(Option<Bytes>),
     Through {
-        body: Incoming,
+        body: upstream::Incoming,
         /// How long a server may be silent in the middle of an answer, and the timer while it is.
         stall: Duration,
         silent: Option<Pin<Box<Sleep>>>,
@@ -126,7 +127,7 @@ impl Answer {
 
     /// A server's body, as it comes, with at most `stall` between its parts.
     #[must_use]
-    pub const fn through(body: Incoming, stall: Duration) -> Self {
+    pub const fn through(body: upstream::Incoming, stall: Duration) -> Self {
         Self { content: Content::Through { body, stall, silent: None }, record: None }
     }
 

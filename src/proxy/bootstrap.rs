@@ -2,7 +2,7 @@
 //! site that they bring (Tree-1). Everything else in them stays as it is.
 
 use http::{HeaderMap, Response, StatusCode, header};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tokio::time::Instant;
 
 use super::{
@@ -29,6 +29,7 @@ use crate::{
         media_type::{self, MediaType},
         version::{Family, Version},
     },
+    upstream::Incoming,
 };
 
 /// What a document is, by its media type.

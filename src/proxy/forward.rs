@@ -32,7 +32,7 @@ use crate::{
         integrity, media_type,
         version::{Forms, Version as Protocol},
     },
-    upstream::{Failure, Upstream},
+    upstream::{Address, Failure, Session, Upstream},
 };
 
 /// Sends a request to the server that was decided on, and its answer back.
@@ -42,8 +42,12 @@ pub(super) async fn forward(Judged { mut exchange, decision, mut remembered }: J
         return Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamUnreachable, "", exchange.collected.carried);
     };
     exchange.collected.carried.open.server = Some(upstream.server().name.clone());
+    let chosen = upstream.choose(session(&exchange), &[]);
+    let Some(address) = chosen else {
+        return failed(Failure::Unreachable, exchange.collected.carried);
+    };
     let host = framing::addressed(&exchange.collected.parts.uri, &exchange.collected.parts.headers).to_owned();
-    let own = OwnAddress::of(&exchange, upstream, &host);
+    let own = OwnAddress::of(&exchange, &address, &host);
     let translated = match translate(&exchange, &decision, own.as_ref()) {
         Ok(translated) => translated.filter(|_| site.site.mode == Mode::Enforce),
         Err(obstacle) if site.site.mode == Mode::Observe => {
@@ -59,11 +63,11 @@ pub(super) async fn forward(Judged { mut exchange, decision, mut remembered }: J
         }
     };
     let asked = exchange.collected.parts.uri.clone();
-    let Some(uri) = address(&mut exchange, upstream, own.as_ref(), &host) else {
+    let Some(uri) = target(&mut exchange, &address, own.as_ref(), &host) else {
         let carried = exchange.collected.carried;
         return Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::BadRequest, "invalid request target", carried);
     };
-    let conversation = Conversation { site: Arc::clone(&site), upstream, host, asked, uri, own };
+    let conversation = Conversation { site: Arc::clone(&site), upstream, address, host, asked, uri, own };
     match exchange.collected.body {
         Body::Read { .. } => conversation.message(exchange, decision, remembered, translated).await,
         Body::Through(_) | Body::Dm2(_) => conversation.through(exchange, decision).await,
@@ -79,7 +83,7 @@ fn would_not_cross(obstacle: &Obstacle, carried: &mut Carried) {
 }
 
 /// The address of a request at the server, and the headers to go with it.
-fn address(exchange: &mut Exchange, upstream: &Upstream, own: Option<&OwnAddress>, host: &str) -> Option<Uri> {
+fn target(exchange: &mut Exchange, upstream: &Address, own: Option<&OwnAddress>, host: &str) -> Option<Uri> {
     let parts = &mut exchange.collected.parts;
     let target = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     let uri = match own {
@@ -87,17 +91,29 @@ fn address(exchange: &mut Exchange, upstream: &Upstream, own: Option<&OwnAddress
         None => upstream.uri(&target)?,
     };
     headers::towards_server(&mut parts.headers, parts.version, host, &exchange.collected.carried);
-    let keep = upstream.server().host == HostHeader::Keep && !host.is_empty();
-    let host = if keep { host } else { upstream.authority().as_str() };
+    let host = if keeps_host(upstream, host) { host } else { upstream.authority().as_str() };
     parts.headers.insert(header::HOST, HeaderValue::from_str(host).ok()?);
     parts.version = Version::HTTP_11;
     Some(uri)
+}
+
+/// Whether the server sees the host that the device addressed.
+fn keeps_host(address: &Address, host: &str) -> bool {
+    address.server().host == HostHeader::Keep && !host.is_empty()
+}
+
+/// The session that a message belongs to.
+fn session(exchange: &Exchange) -> Option<Session<'_>> {
+    let (known, plain) = (exchange.message.as_ref()?, exchange.plain());
+    let (device, id) = (known.index.text(plain, known.index.source), known.index.text(plain, known.index.session_id));
+    Some(Session { device, id, first: known.first })
 }
 
 /// A request on its way.
 struct Conversation<'a> {
     site: Arc<LiveSite>,
     upstream: &'a Upstream,
+    address: Arc<Address>,
     /// The host that the device addressed, and what it asked for there.
     host: String,
     asked: Uri,
@@ -119,27 +135,26 @@ impl Conversation<'_> {
         }
         let began = Instant::now();
         carried.open.attempts = Some(1);
-        let answer = tokio::time::timeout_at(began + limits.upstream_timeout, self.upstream.send(request)).await;
+        let answer = self.address.send(request, began + limits.upstream_timeout).await;
         carried.open.upstream = Some(began.elapsed());
         match answer {
-            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => failed(Failure::Broke, carried),
-            Ok(Ok(response)) if reads && bootstrap::is_bootstrap(&self.site, &response, limits.body) => {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => failed(Failure::Broke, carried),
+            Ok(response) if reads && bootstrap::is_bootstrap(&self.site, &response, limits.body) => {
                 bootstrap::annotate(response, &self.returns(None, decision, None), carried).await
             }
-            Ok(Ok(response)) => annotate::through(response, &self.returns(None, decision, None), carried),
-            Ok(Err(failure)) => failed(failure, carried),
-            Err(_) => too_slow(carried),
+            Ok(response) => annotate::through(response, &self.returns(None, decision, None), carried),
+            Err(failure) => failed(failure, carried),
         }
     }
 
     fn returns(self, known: Option<Known>, decision: Decision, account: Option<Box<Accounting>>) -> Return {
-        let Self { site, host, asked, uri, .. } = self;
-        Return { enforce: site.site.mode == Mode::Enforce, site, decision, uri, known, host, asked, account }
+        let Self { site, address, host, asked, uri, .. } = self;
+        Return { address, enforce: site.site.mode == Mode::Enforce, site, decision, uri, known, host, asked, account }
     }
 
     /// Sends a message, in other versions too where that is to be tried, and sees to what is remembered.
     async fn message(
-        self,
+        mut self,
         mut exchange: Exchange,
         mut decision: Decision,
         mut remembered: Option<Remembered>,
@@ -151,7 +166,8 @@ impl Conversation<'_> {
         let needs = arrived::needs(&exchange, &decision, &self.site, remembered.is_some());
         arrived::only_readable(&mut exchange.collected.parts.headers, needs);
         let mut trial = Trial::new(&exchange, &decision);
-        let keeps = trial.is_some() || needs.head;
+        let keeps = trial.is_some() || needs.head || self.upstream.has_choice();
+        let mut tried = Vec::new();
         let mut attempts = 0;
         let arrived = loop {
             // Whatever becomes of it, this is what was sent.
@@ -162,16 +178,17 @@ impl Conversation<'_> {
             let request = self.request(&mut exchange, keeps, translated.as_ref());
             attempts += 1;
             exchange.collected.carried.open.attempts = Some(attempts);
-            let answer = tokio::time::timeout_at(deadline, self.upstream.send(request)).await;
+            let answer = self.address.send(request, deadline).await;
             exchange.collected.carried.open.upstream = Some(began.elapsed());
             let response = match answer {
                 // Nobody asked for another protocol.
-                Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return failed(Failure::Broke, exchange.collected.carried);
                 }
-                Ok(Ok(response)) => response,
-                Ok(Err(failure)) => return failed(failure, exchange.collected.carried),
-                Err(_) => return too_slow(exchange.collected.carried),
+                Ok(response) => response,
+                // Nothing was sent: another address may do.
+                Err(Failure::Unreachable) if self.elsewhere(&mut exchange, &mut tried) => continue,
+                Err(failure) => return failed(failure, exchange.collected.carried),
             };
             let arrived = match Arrived::receive(response, needs, limits.body, deadline).await {
                 Ok(arrived) => arrived,
@@ -199,6 +216,22 @@ impl Conversation<'_> {
         let parts = keeps.then_some(exchange.collected.parts);
         let returns = self.returns(exchange.message, decision, exchange.account);
         annotate::annotate(arrived, returns, parts.as_ref(), &plain, exchange.collected.carried).await
+    }
+
+    /// Turns to an address that was not tried. What the message says of the server stays as it is: in the
+    /// middle of a session, where it may be the address that failed, no other one may know the session anyway.
+    fn elsewhere(&mut self, exchange: &mut Exchange, tried: &mut Vec<Arc<Address>>) -> bool {
+        tried.push(Arc::clone(&self.address));
+        let Some(next) = self.upstream.choose(session(exchange), tried) else { return false };
+        let path_and_query = self.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let Some(uri) = next.at(path_and_query) else { return false };
+        if !keeps_host(&next, &self.host)
+            && let Ok(host) = HeaderValue::from_str(next.authority().as_str())
+        {
+            exchange.collected.parts.headers.insert(header::HOST, host);
+        }
+        (self.uri, self.address) = (uri, next);
+        true
     }
 
     /// The request for one attempt. `keeps`: the head is needed again.
@@ -335,14 +368,12 @@ pub(super) fn name_versions(headers: &mut http::HeaderMap, forms: &Forms) {
     }
 }
 
-pub(super) fn too_slow(carried: Carried) -> Ruled {
-    Ruled::http(StatusCode::GATEWAY_TIMEOUT, Verdict::Fail, Reason::UpstreamTooSlow, "", carried)
-}
-
 pub(super) fn failed(failure: Failure, carried: Carried) -> Ruled {
     let (status, verdict, reason) = match failure {
         Failure::Unreachable => (StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamUnreachable),
         Failure::Broke => (StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamBroke),
+        Failure::TooSlow => (StatusCode::GATEWAY_TIMEOUT, Verdict::Fail, Reason::UpstreamTooSlow),
+        Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, Verdict::Fail, Reason::UpstreamBusy),
         Failure::Body => (StatusCode::BAD_REQUEST, Verdict::Abandon, Reason::ClientGone),
         Failure::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Verdict::Refuse, Reason::BodyTooLarge),
     };

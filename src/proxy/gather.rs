@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::time::Instant;
 
 /// Why a body is not here.
@@ -19,7 +19,11 @@ pub(super) enum Gone {
 }
 
 /// Reads a body of at most `limit` bytes until `deadline`.
-pub(super) async fn gather(body: Incoming, limit: usize, deadline: Instant) -> Result<Bytes, Gone> {
+pub(super) async fn gather(
+    body: impl Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Bytes, Gone> {
     if body.size_hint().lower() > limit as u64 {
         return Err(Gone::TooLarge);
     }
@@ -27,7 +31,7 @@ pub(super) async fn gather(body: Incoming, limit: usize, deadline: Instant) -> R
     tokio::time::timeout_at(deadline, read(body, limit)).await.unwrap_or(Err(Gone::TooSlow))
 }
 
-async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Gone> {
+async fn read(mut body: impl Body<Data = Bytes, Error = hyper::Error> + Unpin, limit: usize) -> Result<Bytes, Gone> {
     let mut first: Option<Bytes> = None;
     let mut more = BytesMut::new();
     while let Some(frame) = body.frame().await {

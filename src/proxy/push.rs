@@ -67,7 +67,8 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Ruled {
     let target = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     let Submission { body, remembers } = judge(content_type, target.as_str(), raw, &mut carried);
 
-    let Some(uri) = gateway.uri(&target) else {
+    let address = gateway.choose(None, &[]);
+    let Some((uri, gateway)) = address.and_then(|address| Some((address.uri(&target)?, address))) else {
         return Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::BadRequest, "invalid request target", carried);
     };
     headers::towards_server(&mut parts.headers, parts.version, gateway.authority().as_str(), &carried);
@@ -90,17 +91,16 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Ruled {
         waiting.keep(&mut carried).await;
     }
     let began = Instant::now();
-    let answer = tokio::time::timeout_at(began + limits.upstream_timeout, gateway.send(onward)).await;
+    let answer = gateway.send(onward, began + limits.upstream_timeout).await;
     carried.open.upstream = Some(began.elapsed());
     match answer {
-        Ok(Ok(response)) => {
+        Ok(response) => {
             let (mut head, incoming) = response.into_parts();
             headers::towards_device(&mut head.headers, head.version);
             head.version = http::Version::HTTP_11;
             Ruled::answered(http::Response::from_parts(head, Answer::through(incoming, limits.upstream_timeout)), carried)
         }
-        Ok(Err(failure)) => super::forward::failed(failure, carried),
-        Err(_) => super::forward::too_slow(carried),
+        Err(failure) => super::forward::failed(failure, carried),
     }
 }
 

@@ -211,7 +211,7 @@ pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Result<Option<Rewritten>, P
     let own = if keeps { way.host } else { way.sent.authority().map_or("", Authority::as_str) };
     // What the server means: itself, by either of its names, or another server of the site.
     let meant = resolve(given, scheme, own, sent_to).ok_or(Past::NoAddress)?;
-    let by_url = |server: &Server| meant.means(&server.url);
+    let by_url = |server: &Server| server.urls().any(|url| meant.means(url));
     let server = if by_url(asked) { Some(way.server) } else { way.site.servers.iter().position(|server| by_url(server)) };
     let (server, by_the_devices) = match server {
         Some(server) => (server, false),
@@ -275,7 +275,7 @@ mod tests {
     fn there_and_back(live: &Live, scheme: &str, target: &str, given: &str) -> String {
         let site = live.site("dm.example", "/dm").expect("the site");
         let target: PathAndQuery = target.parse().expect("a target");
-        let sent = site.upstreams[0].uri(&target).expect("an address");
+        let sent = site.upstreams[0].choose(None, &[]).and_then(|address| address.uri(&target)).expect("an address");
         let way = Way { scheme, host: "dm.example", target: &target, live, site: &site.site, server: 0, sent: &sent };
         let rewritten = match rewrite(given, &way) {
             Ok(Some(rewritten)) => rewritten,

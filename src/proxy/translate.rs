@@ -14,7 +14,7 @@ use crate::{
         version::Forms,
         write::value,
     },
-    upstream::Upstream,
+    upstream::Address,
 };
 
 /// A message that was edited.
@@ -77,7 +77,7 @@ pub(super) struct OwnAddress {
 
 impl OwnAddress {
     /// That of a request, when it was addressed so.
-    pub(super) fn of(exchange: &Exchange, upstream: &Upstream, host: &str) -> Option<Self> {
+    pub(super) fn of(exchange: &Exchange, upstream: &Address, host: &str) -> Option<Self> {
         let given = exchange.collected.given.as_ref().filter(|_| exchange.message.is_some())?;
         let site = &exchange.collected.site.site;
         let there = site
@@ -106,7 +106,7 @@ impl OwnAddress {
     }
 
     /// Where to send the request.
-    pub(super) fn address(&self, upstream: &Upstream) -> Option<Uri> {
+    pub(super) fn address(&self, upstream: &Address) -> Option<Uri> {
         upstream.at(self.path_and_query.parse().ok()?)
     }
 }

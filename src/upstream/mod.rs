@@ -1,50 +1,74 @@
 //! Connections to the DM servers: pooled, kept alive, over http or https.
 //!
 //! Servers are spoken to in HTTP/1.1 only: legacy DM servers know nothing else, and a pool of plain
-//! connections is what they were built for.
+//! connections is what they were built for. A server may have several addresses. The first message of a
+//! session goes to the one with the fewest requests under way, the rest of the session to the same one,
+//! since legacy servers keep their sessions in memory; that is remembered here and not in the store, as
+//! other instances have connections of their own.
+
+mod address;
+mod body;
+mod state;
 
 use std::{
+    borrow::Cow,
+    hash::{BuildHasher, RandomState},
     io,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use http::{
-    Request, Response, Uri,
-    uri::{Authority, PathAndQuery, Scheme},
-};
-use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::{policy::site::Server, proxy::body::Sent, server::tls};
+pub use self::{address::Address, body::Incoming, state::Status};
+use crate::{policy::site::Server, server::tls};
 
-/// How long an unused connection to a server is kept. Shorter than the keep-alive of common servers
-/// (Apache 5 s is the exception, for which a dead connection is noticed before anything is sent).
-const IDLE: Duration = Duration::from_secs(55);
+/// How many sessions are known to be at an address, and for how long after their last message.
+const SESSIONS: u64 = 200_000;
+const SESSION: Duration = Duration::from_secs(600);
 
 /// A DM server and the connections to it.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     server: Arc<Server>,
-    scheme: Scheme,
-    authority: Authority,
-    /// The path of the server's URL without its last slash.
-    prefix: Box<str>,
-    client: Client<HttpsConnector<HttpConnector>, Sent>,
+    addresses: Arc<[Arc<Address>]>,
+    /// Where sessions are, when there is a choice.
+    sessions: Option<Sessions>,
+    /// Where the search begins, so that equals take turns.
+    next: Arc<AtomicUsize>,
+}
+
+#[derive(Clone, Debug)]
+struct Sessions {
+    hasher: RandomState,
+    at: moka::sync::Cache<u64, usize>,
+}
+
+/// What a message belongs to.
+#[derive(Clone, Debug)]
+pub struct Session<'a> {
+    /// Source of SyncHdr.
+    pub device: Cow<'a, str>,
+    /// SessionID.
+    pub id: Cow<'a, str>,
+    /// Whether this is the first message.
+    pub first: bool,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// No connection could be made.
+    /// No connection could be made: nothing was sent.
     Unreachable,
     /// The connection broke, or what came was not HTTP.
     Broke,
+    /// There was none in time.
+    TooSlow,
+    /// As many requests as may be were under way: nothing was sent.
+    Busy,
     /// The request's body was not all there.
     Body,
     /// The request's body is larger than the limit.
@@ -52,35 +76,24 @@ pub enum Failure {
 }
 
 impl Upstream {
-    /// Gets ready to speak to a server. Nothing is sent yet.
+    /// Gets ready to speak to a server. Nothing is sent yet, but where its health is to be checked.
     ///
     /// # Errors
     /// When a PEM file cannot be used.
     pub fn new(server: &Arc<Server>) -> io::Result<Self> {
-        let url = server.url.clone().into_parts();
-        let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("server {}: the URL has no host", server.name));
-        let scheme = url.scheme.ok_or_else(bad)?;
-        let authority = url.authority.ok_or_else(bad)?;
-        let path = url.path_and_query.as_ref().map_or("/", PathAndQuery::path);
-
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(Duration::from_secs(60)));
-        tcp.set_connect_timeout(Some(Duration::from_secs(10)));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(server, scheme == Scheme::HTTPS)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_timer(TokioTimer::new())
-            .http1_preserve_header_case(true)
-            .set_host(false)
-            .build(connector);
-        let prefix = path.trim_end_matches('/').into();
-        Ok(Self { server: Arc::clone(server), scheme, authority, prefix, client })
+        let tls = tls_config(server, server.url.scheme_str() == Some("https"))?;
+        let address = |(index, url)| Address::new(server, index, url, tls.clone()).map(Arc::new);
+        let addresses: Arc<[_]> = server.urls().enumerate().map(address).collect::<io::Result<Vec<_>>>()?.into();
+        if let (Some(health), Ok(runtime)) = (&server.health, tokio::runtime::Handle::try_current()) {
+            for address in addresses.iter() {
+                runtime.spawn(Address::watch(Arc::downgrade(address), health.clone()));
+            }
+        }
+        let sessions = (addresses.len() > 1).then(|| Sessions {
+            hasher: RandomState::new(),
+            at: moka::sync::Cache::builder().max_capacity(SESSIONS).time_to_idle(SESSION).build(),
+        });
+        Ok(Self { server: Arc::clone(server), addresses, sessions, next: Arc::default() })
     }
 
     /// The server.
@@ -89,52 +102,39 @@ impl Upstream {
         &self.server
     }
 
-    /// Host and port, as in its URL.
+    /// Whether there is a choice of addresses.
     #[must_use]
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    pub fn has_choice(&self) -> bool {
+        self.sessions.is_some()
     }
 
-    /// The server's address for a request target: its own path before the client's, the query byte
-    /// for byte.
+    /// How each address is doing, in the order of the policy.
     #[must_use]
-    pub fn uri(&self, target: &PathAndQuery) -> Option<Uri> {
-        let path_and_query = if self.prefix.is_empty() {
-            target.clone()
-        } else {
-            PathAndQuery::from_maybe_shared(format!("{}{}", self.prefix, target.as_str())).ok()?
+    pub fn status(&self) -> Vec<Status> {
+        self.addresses.iter().map(|address| address.status()).collect()
+    }
+
+    /// The address for a request: that of its session, unless it is left out; else the one with the fewest
+    /// requests under way, of those that are not left out; of all when all are. `None` when all were tried.
+    #[must_use]
+    pub fn choose(&self, session: Option<Session<'_>>, tried: &[Arc<Address>]) -> Option<Arc<Address>> {
+        let Some(sessions) = &self.sessions else {
+            return self.addresses.first().filter(|_| tried.is_empty()).map(Arc::clone);
         };
-        self.at(path_and_query)
-    }
-
-    /// The address of a path and query at the server.
-    #[must_use]
-    pub fn at(&self, path_and_query: PathAndQuery) -> Option<Uri> {
-        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path_and_query).build().ok()
-    }
-
-    /// The path of its URL, without its last slash.
-    #[must_use]
-    pub fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
-    /// `http` or `https`.
-    #[must_use]
-    pub fn scheme(&self) -> &str {
-        self.scheme.as_str()
-    }
-
-    /// Sends a request and waits for the head of the answer. It is sent a second time only when a
-    /// kept connection turned out to be dead before anything of the request was written to it.
-    ///
-    /// # Errors
-    /// When there is no answer.
-    pub async fn send(&self, request: Request<Sent>) -> Result<Response<Incoming>, Failure> {
-        self.client.request(request).await.map_err(|error| {
-            tracing::debug!(server = &*self.server.name, error = &error as &dyn std::error::Error, "no answer");
-            if error.is_connect() { Failure::Unreachable } else { Failure::of(&error) }
-        })
+        let is_new = |address: &&Arc<Address>| !tried.iter().any(|known| Arc::ptr_eq(known, address));
+        let key = session.as_ref().map(|session| sessions.hasher.hash_one((&session.device, &session.id)));
+        let later = session.is_some_and(|session| !session.first);
+        let known = key.filter(|_| later).and_then(|key| sessions.at.get(&key));
+        let stays = known.and_then(|index| self.addresses.get(index)).filter(is_new).filter(|at| !at.state.is_out());
+        let start = self.next.fetch_add(1, Ordering::Relaxed) % self.addresses.len();
+        let from = || self.addresses.iter().cycle().skip(start).take(self.addresses.len()).filter(is_new);
+        let pending = |address: &&Arc<Address>| address.state.pending.load(Ordering::Relaxed);
+        let least = || from().filter(|address| !address.state.is_out()).min_by_key(pending);
+        let chosen = stays.or_else(least).or_else(|| from().min_by_key(pending))?;
+        if let Some(key) = key.filter(|_| known != Some(chosen.index)) {
+            sessions.at.insert(key, chosen.index);
+        }
+        Some(Arc::clone(chosen))
     }
 }
 

@@ -41,5 +41,6 @@ mod store;
 mod telemetry;
 mod tickets;
 mod tls;
+mod upstream;
 mod verdicts;
 mod wbxml;

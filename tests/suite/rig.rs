@@ -224,7 +224,11 @@ impl Drop for Upstream {
 impl Upstream {
     /// Answers every request by `does`.
     pub(crate) async fn start(does: impl Fn(&Seen) -> Does + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(TcpListener::bind("127.0.0.1:0").await.unwrap(), does)
+    }
+
+    /// The same, where somebody knows it already.
+    pub(crate) fn at(listener: TcpListener, does: impl Fn(&Seen) -> Does + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let does: Arc<dyn Fn(&Seen) -> Does + Send + Sync> = Arc::new(does);

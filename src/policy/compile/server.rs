@@ -1,13 +1,15 @@
 //! `[[server]]`.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
+
+use http::Uri;
 
 use super::value;
 use crate::{
     policy::{
         diagnostic::Code,
         document::{Table, Value},
-        site::{HostHeader, RespUri, Server, Trial, Trigger},
+        site::{Health, HostHeader, Pool, RespUri, Server, Trial, Trigger},
     },
     syncml::{
         header::Encoding,
@@ -23,7 +25,7 @@ pub(super) fn read(tables: Vec<Table<'_>>, versions: &VersionTable) -> Vec<(Serv
     let mut servers = Vec::new();
     for table in tables {
         let name = table.require("name", "such as name = \"dm13\"; rules and the decision log use it");
-        let url = table.require("url", "such as url = \"http://127.0.0.1:9013\"").as_ref().and_then(value::url);
+        let (url, other_urls) = urls(&table);
         let speaks = table.require("speaks", "such as speaks = [\"DM/1.2\", \"DM/1.3\"]");
         let (speaks, discover) = speaks.map(|value| speaks_of(&value, versions)).unwrap_or_default();
         let trial = trial(&table, discover);
@@ -52,6 +54,8 @@ pub(super) fn read(tables: Vec<Table<'_>>, versions: &VersionTable) -> Vec<(Serv
                 }
             }
         }
+        let pool = pool(&table);
+        let health = table.table("health", "health = { … }").and_then(health);
         let hosts = [("keep", HostHeader::Keep), ("rewrite", HostHeader::Rewrite)];
         let host = table.get("host").and_then(|value| value.choice(&hosts)).unwrap_or_default();
         let file = table.file;
@@ -61,11 +65,76 @@ pub(super) fn read(tables: Vec<Table<'_>>, versions: &VersionTable) -> Vec<(Serv
         let identity = both.map(|(certificate, key)| (certificate.into(), key.into()));
         let url = url.unwrap_or_default();
         servers.push((
-            Server { name: name.into(), url, speaks, trial, resp_uri, encodings, ca, identity, host, pem: [0; 32] },
+            Server {
+                name: name.into(),
+                url,
+                other_urls,
+                pool,
+                health,
+                speaks,
+                trial,
+                resp_uri,
+                encodings,
+                ca,
+                identity,
+                host,
+                pem: [0; 32],
+            },
             place,
         ));
     }
     servers
+}
+
+/// `url`, or `urls` in its place: the first and the others.
+fn urls(table: &Table<'_>) -> (Option<Uri>, Vec<Uri>) {
+    let Some(list) = table.get("urls") else {
+        let help = "such as url = \"http://127.0.0.1:9013\", or urls = [\"http://a\", \"http://b\"]";
+        return (table.require("url", help).as_ref().and_then(value::url), Vec::new());
+    };
+    if let Some(one) = table.get("url") {
+        one.report(Code::Contradiction, "`url` and `urls` are both there", "one of them", "put it into `urls`");
+    }
+    let items = list.list();
+    if list.is_list() && items.is_empty() {
+        list.report(Code::Empty, "`urls` may not be empty", "no message could go there", "such as [\"http://127.0.0.1:9013\"]");
+    }
+    let mut urls: Vec<Uri> = Vec::new();
+    for item in &items {
+        let Some(url) = value::url(item) else { continue };
+        let alike = |first: &Uri| {
+            first.scheme() == url.scheme() && first.path().trim_end_matches('/') == url.path().trim_end_matches('/')
+        };
+        if urls.contains(&url) {
+            item.report(Code::BadUrl, "an address is there twice", "again", "leave it out");
+        } else if !urls.first().is_none_or(alike) {
+            let help = "what is not the same server is a [[server]] of its own";
+            item.report(Code::BadUrl, "the addresses of a server differ in host and port only", "another scheme or path", help);
+        } else {
+            urls.push(url);
+        }
+    }
+    let mut urls = urls.into_iter();
+    (urls.next(), urls.collect())
+}
+
+fn pool(table: &Table<'_>) -> Pool {
+    let default = Pool::default();
+    let duration = |key, default| table.get(key).as_ref().and_then(value::duration).unwrap_or(default);
+    let number = |key, most| table.get(key).and_then(|value| value.integer(1..=most));
+    Pool {
+        connect_timeout: duration("connect_timeout", default.connect_timeout),
+        idle_timeout: duration("idle_timeout", default.idle_timeout),
+        max_pending: number("max_pending", 1_000_000).and_then(|n| n.try_into().ok()).unwrap_or(default.max_pending),
+        eject_after: number("eject_after", 1_000).and_then(|n| n.try_into().ok()).unwrap_or(default.eject_after),
+    }
+}
+
+fn health(table: Table<'_>) -> Option<Health> {
+    let path = table.require("path", "such as path = \"/health\"").as_ref().and_then(value::path);
+    let interval = table.get("interval").as_ref().and_then(value::duration).unwrap_or(Duration::from_secs(5));
+    table.finish();
+    Some(Health { path: path?, interval })
 }
 
 const BOTH: [Encoding; 2] = [Encoding::Xml, Encoding::Wbxml];

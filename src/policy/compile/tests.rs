@@ -68,6 +68,16 @@ fn cases() -> Vec<(Code, String)> {
         (Code::BadDuration, proxy("[limits]\nbody_timeout = \"30\"\n")),
         (Code::BadAddress, printed(&[source(PROXY, &LISTENER.replace("127.0.0.1", "localhost")), source("a.toml", SITE)])),
         (Code::BadUrl, changed("http://", "ftp://")),
+        (Code::BadUrl, changed("url = \"http://127.0.0.1:1\"", "urls = [\"http://a\", \"http://a\"]")),
+        (Code::BadUrl, changed("url = \"http://127.0.0.1:1\"", "urls = [\"http://a\", \"https://b\"]")),
+        (Code::BadUrl, changed("url = \"http://127.0.0.1:1\"", "urls = [\"http://a\", \"http://b/dm\"]")),
+        (Code::Empty, changed("url = \"http://127.0.0.1:1\"", "urls = []")),
+        (Code::Contradiction, changed("url =", "urls = [\"http://a\"]\nurl =")),
+        (Code::OutOfRange, changed("url =", "max_pending = 0\nurl =")),
+        (Code::OutOfRange, changed("url =", "eject_after = 0\nurl =")),
+        (Code::BadDuration, changed("url =", "connect_timeout = \"0s\"\nurl =")),
+        (Code::Missing, changed("url =", "health = { interval = \"1s\" }\nurl =")),
+        (Code::BadPath, changed("url =", "health = { path = \"x\" }\nurl =")),
         (Code::UrlCredentials, changed("http://", "http://me:secret@")),
         (Code::OutOfRange, proxy("[limits]\nconnections = 0\n")),
         (Code::BadShare, site(&rule("share = \"1/3\"", "verdict = \"pass\""))),
@@ -119,7 +129,9 @@ fn cases() -> Vec<(Code, String)> {
 fn every_code_has_a_case_that_gives_it_and_nothing_else() {
     let cases = cases();
     for code in Code::ALL {
-        let (_, printed) = cases.iter().find(|(of, _)| of == code).unwrap_or_else(|| panic!("{code:?} has no case"));
+        assert!(cases.iter().any(|(of, _)| of == code), "{code:?} has no case");
+    }
+    for (code, printed) in &cases {
         let level = if code.severity() == Severity::Error { "error" } else { "warning" };
         let heads = printed.lines().filter(|line| line.starts_with("error[") || line.starts_with("warning["));
         let heads: Vec<&str> = heads.collect();

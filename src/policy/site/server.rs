@@ -1,6 +1,6 @@
 //! The servers behind a site, and how it is found out what they speak.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     session::Learnt,
@@ -14,6 +14,12 @@ pub struct Server {
     pub name: Arc<str>,
     /// `http` or `https`; its path is put before the request's.
     pub url: http::Uri,
+    /// Its other addresses, which differ in host and port only.
+    pub other_urls: Vec<http::Uri>,
+    /// How connections to it are kept.
+    pub pool: Pool,
+    /// How it is asked whether it is well.
+    pub health: Option<Health>,
     /// The versions that it is said to speak; none when all is found out by trial.
     pub speaks: Vec<Version>,
     /// Whether its versions are found out by trial, when the list is not right or there is none.
@@ -39,6 +45,9 @@ impl Server {
         Self {
             name: Arc::clone(name),
             url,
+            other_urls: Vec::new(),
+            pool: Pool::default(),
+            health: None,
             speaks: Vec::new(),
             trial: None,
             resp_uri: RespUri::Keep,
@@ -48,6 +57,11 @@ impl Server {
             host: HostHeader::Rewrite,
             pem: [0; 32],
         }
+    }
+
+    /// Every address, in the order of the policy.
+    pub fn urls(&self) -> impl Iterator<Item = &http::Uri> {
+        std::iter::once(&self.url).chain(&self.other_urls)
     }
 
     /// Whether it is said to take messages of this version in this encoding.
@@ -70,6 +84,36 @@ impl Server {
             _ => Speaks::No,
         }
     }
+}
+
+/// How the connections to each address of a server are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// How many requests may be under way.
+    pub max_pending: usize,
+    /// After how many failures in a row an address is left out.
+    pub eject_after: u32,
+}
+
+impl Default for Pool {
+    /// Connections are kept for less than common servers keep them. Apache, with 5 s, is the exception, for
+    /// which a dead connection is noticed before anything is sent.
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(5), idle_timeout: Duration::from_secs(55), max_pending: 1024, eject_after: 5 }
+    }
+}
+
+/// A request that a server that is well answers with success, or by leading elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// What is asked for, from the root of the server.
+    pub path: Box<str>,
+    /// How long from an answer to the next question, and at most for an answer.
+    pub interval: Duration,
 }
 
 /// Whether a server speaks a version.

@@ -1,0 +1,202 @@
+//! One address of a server, and the connections to it.
+
+use std::{
+    io,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request, Response, Uri, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::ClientConfig;
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::{
+    Failure,
+    body::{Incoming, Ticket},
+    state::{State, Status},
+};
+use crate::{
+    policy::site::{Health, Server},
+    proxy::body::Sent,
+};
+
+/// How long a request waits for its turn when as many as may be are under way. Devices come again.
+const TURN: Duration = Duration::from_secs(1);
+
+/// One address of a server.
+#[derive(Debug)]
+pub struct Address {
+    server: Arc<Server>,
+    url: Uri,
+    scheme: Scheme,
+    authority: Authority,
+    client: Client<HttpsConnector<HttpConnector>, Sent>,
+    turns: Arc<Semaphore>,
+    pub(super) state: State,
+    /// Its place among those of its server.
+    pub(super) index: usize,
+}
+
+impl Address {
+    pub(super) fn new(server: &Arc<Server>, index: usize, url: &Uri, tls: ClientConfig) -> io::Result<Self> {
+        let parts = url.clone().into_parts();
+        let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("server {}: the URL has no host", server.name));
+        let scheme = parts.scheme.ok_or_else(bad)?;
+        let authority = parts.authority.ok_or_else(bad)?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(60)));
+        tcp.set_connect_timeout(Some(server.pool.connect_timeout));
+        let connector =
+            hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(server.pool.idle_timeout)
+            .pool_timer(TokioTimer::new())
+            .http1_preserve_header_case(true)
+            .set_host(false)
+            .build(connector);
+        let turns = Arc::new(Semaphore::new(server.pool.max_pending));
+        let state = State::default();
+        Ok(Self { server: Arc::clone(server), url: url.clone(), scheme, authority, client, turns, state, index })
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Host and port, as in its URL.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.scheme.as_str()
+    }
+
+    /// The path of its URL, without its last slash.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        self.url.path().trim_end_matches('/')
+    }
+
+    /// The address for a request target: its own path before the client's, the query byte for byte.
+    #[must_use]
+    pub fn uri(&self, target: &PathAndQuery) -> Option<Uri> {
+        let prefix = self.prefix();
+        let path_and_query = if prefix.is_empty() {
+            target.clone()
+        } else {
+            PathAndQuery::from_maybe_shared(format!("{prefix}{}", target.as_str())).ok()?
+        };
+        self.at(path_and_query)
+    }
+
+    /// The address of a path and query at the server.
+    #[must_use]
+    pub fn at(&self, path_and_query: PathAndQuery) -> Option<Uri> {
+        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path_and_query).build().ok()
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.state.status(self.url.to_string())
+    }
+
+    /// Sends a request and waits for the head of the answer. It is sent a second time only when a
+    /// kept connection turned out to be dead before anything of the request was written to it.
+    ///
+    /// # Errors
+    /// When there is no answer by the deadline.
+    pub async fn send(self: &Arc<Self>, request: Request<Sent>, deadline: Instant) -> Result<Response<Incoming>, Failure> {
+        self.state.pending.fetch_add(1, Ordering::Relaxed);
+        // From here on whatever becomes of it, also that nobody waits any more, ends with the ticket.
+        let mut ticket = Ticket { address: Arc::clone(self), permit: None };
+        let turn = tokio::time::timeout_at(deadline.min(Instant::now() + TURN), Arc::clone(&self.turns).acquire_owned());
+        let Ok(Ok(permit)) = turn.await else {
+            self.went(Some(Failure::Busy));
+            return Err(Failure::Busy);
+        };
+        ticket.permit = Some(permit);
+        self.state.asked();
+        let answer = match tokio::time::timeout_at(deadline, self.client.request(request)).await {
+            Ok(Ok(response)) => return Ok(response.map(|body| Incoming::new(body, ticket, deadline))),
+            Ok(Err(error)) => {
+                tracing::debug!(server = &*self.server.name, error = &error as &dyn std::error::Error, "no answer");
+                if error.is_connect() { Failure::Unreachable } else { Failure::of(&error) }
+            }
+            Err(_) => Failure::TooSlow,
+        };
+        self.went(Some(answer));
+        Err(answer)
+    }
+
+    /// Takes down how a request went.
+    pub(super) fn went(&self, failure: Option<Failure>) {
+        let (server, address) = (&*self.server.name, self.authority.as_str());
+        match failure {
+            Some(failure) => {
+                if let Some(pause) = self.state.failed(failure, self.server.pool.eject_after) {
+                    tracing::warn!(server, address, ?pause, ?failure, "address ejected after consecutive failures");
+                }
+            }
+            None => {
+                if self.state.succeeded() {
+                    tracing::info!(server, address, "address returned");
+                }
+            }
+        }
+    }
+
+    /// Asks again and again how the server is, for as long as there is the address.
+    pub(super) async fn watch(address: Weak<Self>, health: Health) {
+        static ASKED: AtomicU64 = AtomicU64::new(0);
+        // Not all instances and addresses at once.
+        let spread = ASKED.fetch_add(1, Ordering::Relaxed) % 8;
+        tokio::time::sleep(health.interval.mul_f64(0.125) * u32::try_from(spread).unwrap_or(0)).await;
+        loop {
+            let Some(this) = address.upgrade() else { return };
+            let healthy = tokio::time::timeout(health.interval, this.ask(&health.path)).await.unwrap_or(false);
+            if this.state.checked(healthy) {
+                let (server, address) = (&*this.server.name, this.authority.as_str());
+                if healthy {
+                    tracing::info!(server, address, "health check succeeds: address returned");
+                } else {
+                    tracing::warn!(server, address, "health check fails: address ejected");
+                }
+            }
+            drop(this);
+            tokio::time::sleep(health.interval).await;
+        }
+    }
+
+    /// Whether a check is answered with success, or by leading elsewhere.
+    async fn ask(&self, path: &str) -> bool {
+        let Some(uri) = path.parse().ok().and_then(|path| self.at(path)) else { return false };
+        let mut request = Request::new(Sent::whole(Bytes::new()));
+        *request.uri_mut() = uri;
+        if let Ok(host) = HeaderValue::from_str(self.authority.as_str()) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        let answer = self.client.request(request).await;
+        answer.is_ok_and(|response| response.status().is_success() || response.status().is_redirection())
+    }
+}
