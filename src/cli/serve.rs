@@ -23,7 +23,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Run the proxy
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  protover serve --policies /etc/protover/policies\n\n\
-    SIGHUP or a changed file reloads the policies; SIGTERM drains, a second SIGTERM stops at once.")]
+    SIGHUP or a changed file reloads the policies; SIGUSR1 opens the file of the decision log again;\n\
+    SIGTERM drains, a second SIGTERM stops at once.")]
 pub(super) struct Serve {
     /// The folder with proxy.toml and one file for each site
     #[arg(long, value_name = "DIR", default_value = "policies")]
@@ -59,13 +60,14 @@ impl Serve {
     async fn serve(&self, policies: Policies, log: Log, workers: &Workers) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::Failed(error.to_string());
         let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+        let mut rotated = signal(SignalKind::user_defined1()).map_err(failed)?;
         let mut ends = Ends {
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
         };
         let sites = policies.sites.len();
         let settings = policies.settings.admin.clone();
-        let mut proxy = Proxy::start_on(policies, log, &workers.others()).await.map_err(failed)?;
+        let mut proxy = Proxy::start_on(policies, log.clone(), &workers.others()).await.map_err(failed)?;
         for (name, address) in proxy.addresses() {
             tracing::info!(listener = name, %address, sites, workers = workers.count(), "listening");
         }
@@ -97,6 +99,7 @@ impl Serve {
                     seen = config::fingerprint(&self.policies);
                     reload(&proxy, "SIGHUP");
                 }
+                _ = rotated.recv() => log.reopen(),
                 Some(told) = asked.recv() => {
                     seen = config::fingerprint(&self.policies);
                     let _ = told.send(reload(&proxy, "asked by an operator"));

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, Metadata, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
+    mem,
     os::{
         fd::AsFd,
         unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
@@ -11,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::sink::say;
 use crate::policy::site::DecisionsTo;
 
 /// How often a path is looked at for a rotation.
@@ -43,6 +45,23 @@ impl Destination {
         }
     }
 
+    /// To be called between two lines: opens the path again, whatever is there now, and says how that went.
+    /// A stream stays as it is.
+    pub(super) fn reopen(&mut self) {
+        let Self::Path(at) = self else { return };
+        at.stayed = false;
+        let path = at.path.display().to_string();
+        match at.open_again() {
+            Ok(true) => tracing::info!(path, "decision log opened again"),
+            Ok(false) => {}
+            // The next line is tried at the path, and kept for as long as there is nothing.
+            Err(error) => {
+                at.looked = None;
+                say(&format!("the {error}"));
+            }
+        }
+    }
+
     /// To be called after an error in the middle of a line: whether the part that was written is gone,
     /// so that the line has to be written from its start.
     pub(super) fn lost_the_beginning(&mut self) -> bool {
@@ -70,6 +89,8 @@ pub(super) struct AtPath {
     looked: Option<Instant>,
     /// The file ends in half a line: someone was killed while writing it.
     half_line: bool,
+    /// Nothing can be opened at the path, so lines go on into the file that was there.
+    stayed: bool,
 }
 
 impl AtPath {
@@ -83,17 +104,38 @@ impl AtPath {
         let file = OpenOptions::new().append(true).create(true).read(fifo).mode(0o640).open(path)?;
         let found = file.metadata()?;
         let half_line = ends_in_half_a_line(path, &found);
-        Ok(Self { path: path.to_owned(), file, identity: identity(&found), looked: Some(Instant::now()), half_line })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            identity: identity(&found),
+            looked: Some(Instant::now()),
+            half_line,
+            stayed: false,
+        })
+    }
+
+    /// Opens what is at the path now; whether it could be. When it cannot, but the file that was there still has
+    /// a name elsewhere, lines are better off in that than nowhere.
+    fn open_again(&mut self) -> io::Result<bool> {
+        match Self::open(&self.path) {
+            Ok(new) => *self = new,
+            Err(error) if self.file.metadata().is_ok_and(|file| file.is_file() && file.nlink() > 0) => {
+                if !mem::replace(&mut self.stayed, true) {
+                    say(&format!("the {error}; it goes on in the file that was there"));
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
     fn between_lines(&mut self) -> io::Result<()> {
         if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
             self.looked = None;
             match fs::metadata(&self.path) {
-                Ok(found) if identity(&found) == self.identity => {}
-                Ok(_) => *self = Self::open(&self.path)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => *self = Self::open(&self.path)?,
-                Err(error) => return Err(error),
+                Ok(found) if identity(&found) == self.identity => self.stayed = false,
+                Ok(_) | Err(_) => drop(self.open_again()?),
             }
             self.looked = Some(Instant::now());
         }

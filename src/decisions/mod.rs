@@ -123,6 +123,12 @@ impl Log {
         self.0.draining.load(Ordering::Relaxed)
     }
 
+    /// Has the file of the log opened again, for whoever moved it away: between two lines, and within
+    /// milliseconds. When nothing can be opened there, the old file stays in use, and that is said on stderr.
+    pub fn reopen(&self) {
+        self.0.sink.reopen();
+    }
+
     /// Blocks until everything so far is written, at most five seconds; says so on stderr when it
     /// was not. Not for a task of a runtime that has other things to do.
     pub fn flush(&self) {

@@ -56,6 +56,8 @@ pub(super) struct Sink {
     writing: AtomicU64,
     /// When trouble was last said, as above.
     said: AtomicU64,
+    /// The destination has to be opened again, before the next line.
+    reopen: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +88,7 @@ impl Sink {
             epoch: Instant::now(),
             writing: AtomicU64::new(0),
             said: AtomicU64::new(0),
+            reopen: AtomicBool::new(false),
         });
         let shared = Arc::clone(&sink);
         thread::Builder::new().name("decision-log".into()).spawn(move || Writer { sink: shared, destination }.run())?;
@@ -144,6 +147,14 @@ impl Sink {
         waited.unwrap_or_else(PoisonError::into_inner).0.gone >= target
     }
 
+    /// Has the destination opened again, between two lines and soon.
+    pub(super) fn reopen(&self) {
+        // Under the lock: the thread is asleep or has yet to look.
+        let _state = self.lock();
+        self.reopen.store(true, Ordering::Relaxed);
+        self.work.notify_one();
+    }
+
     pub(super) fn close(&self) {
         self.lock().closing = true;
         self.work.notify_one();
@@ -174,6 +185,7 @@ impl Writer {
     fn run(mut self) {
         let mut batch = Vec::new();
         while self.take(&mut batch) {
+            self.reopen_if_asked();
             if !self.write(&batch) {
                 return;
             }
@@ -188,7 +200,14 @@ impl Writer {
         }
     }
 
-    /// Waits for lines and takes them all; false when there are none and never will be.
+    fn reopen_if_asked(&mut self) {
+        if self.sink.reopen.swap(false, Ordering::Relaxed) {
+            self.destination.reopen();
+        }
+    }
+
+    /// Waits for lines, or to be asked to open the destination again, and takes all lines; false when
+    /// there are none and never will be.
     fn take(&self, batch: &mut Vec<u8>) -> bool {
         let sink = &*self.sink;
         let state = sink.lock();
@@ -196,7 +215,7 @@ impl Writer {
         // wake anybody.
         let nap = sink.work.wait_timeout_while(state, GATHER, |state| !state.hurry && !state.closing);
         let mut state = nap.unwrap_or_else(PoisonError::into_inner).0;
-        while state.buffer.is_empty() && !state.closing {
+        while state.buffer.is_empty() && !state.closing && !sink.reopen.load(Ordering::Relaxed) {
             state.asleep = true;
             state.hurry = false;
             state = sink.work.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +224,7 @@ impl Writer {
         state.hurry = false;
         mem::swap(&mut state.buffer, batch);
         state.taken = batch.len();
-        !batch.is_empty()
+        !batch.is_empty() || !state.closing
     }
 
     /// Writes a batch, however long it takes; false when the log was closed while it could not.
@@ -242,6 +261,7 @@ impl Writer {
     /// Nothing else may get between the two halves.
     fn attempt(&mut self, batch: &[u8], at: usize) -> io::Result<usize> {
         let next = if line_start(batch, at) == at {
+            self.reopen_if_asked();
             self.destination.between_lines()?;
             &batch[at..]
         } else {

@@ -105,14 +105,14 @@ impl Drop for Served {
 
 impl Served {
     pub(crate) fn start(folder: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_protover"))
-            .args(["serve", "--policies"])
-            .arg(folder)
-            .envs(environment.iter().copied())
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_protover"));
+        command.args(["serve", "--policies"]).arg(folder).envs(environment.iter().copied()).stdout(Stdio::null());
+        Self::spawn(command)
+    }
+
+    /// By a command that becomes protover.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let (send, stderr) = std::sync::mpsc::channel();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(send.send(line))));
@@ -143,7 +143,11 @@ impl Served {
         assert!(Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap().success());
     }
 
-    fn ended(&mut self) -> i32 {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn ended(&mut self) -> i32 {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

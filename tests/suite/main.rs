@@ -35,6 +35,7 @@ mod redis;
 mod resp_uri;
 mod review;
 mod rig;
+mod rotation;
 mod sessions;
 mod step_down;
 mod store;
