@@ -18,14 +18,14 @@ use sha2::{Digest, Sha256};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc, oneshot},
-    task::JoinHandle,
+    task::JoinSet,
 };
 
 use crate::{
     decisions::{Record, Watch},
     policy::site,
     secrets,
-    server::Watched,
+    server::{Inherited, Watched},
     telemetry::Metrics,
 };
 use ring::Ring;
@@ -72,13 +72,9 @@ pub struct Admin {
     pub address: SocketAddr,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Admin {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    /// Whether somebody else holds its socket too.
+    pub inherited: bool,
+    _accepting: JoinSet<()>,
 }
 
 struct State {
@@ -96,21 +92,33 @@ impl fmt::Debug for State {
 }
 
 impl Admin {
-    /// Binds the listener and begins to watch the log. Reloads are asked for through `reload`.
+    /// Binds the listener, or takes the sockets that were inherited for it, and begins to watch the log. Reloads
+    /// are asked for through `reload`.
     ///
     /// # Errors
     /// When the address cannot be bound, or the token cannot be read.
-    pub async fn start(settings: &site::Admin, watched: Watched, reload: mpsc::Sender<Reload>) -> io::Result<Self> {
+    pub async fn start(
+        settings: &site::Admin,
+        watched: Watched,
+        reload: mpsc::Sender<Reload>,
+        inherited: &mut Inherited,
+    ) -> io::Result<Self> {
         let token = settings.token_file.as_deref().map(token).transpose()?;
         let named = |error: io::Error| io::Error::new(error.kind(), format!("admin on {}: {error}", settings.address));
-        let listener = TcpListener::bind(settings.address).await.map_err(named)?;
-        let address = listener.local_addr()?;
+        let passed = inherited.at(settings.address);
+        let inherited = !passed.is_empty();
+        let mut listeners = passed.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
+        if !inherited {
+            listeners.push(TcpListener::bind(settings.address).await.map_err(named)?);
+        }
+        let address = listeners.first().ok_or(io::ErrorKind::NotFound)?.local_addr()?;
         let metrics = Arc::new(Metrics::default());
         let watcher = Arc::new(Watcher { metrics: Arc::clone(&metrics), ring: Ring::new(settings.ring) });
         watched.log().watch(Arc::clone(&watcher) as Arc<dyn Watch>);
         let state = Arc::new(State { watched, watcher, token, reload, reach: ready::Reach::default() });
-        let task = tokio::spawn(accept(listener, state));
-        Ok(Self { address, metrics, task })
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let accepting = listeners.into_iter().map(|listener| accept(listener, Arc::clone(&permits), Arc::clone(&state)));
+        Ok(Self { address, metrics, inherited, _accepting: accepting.collect() })
     }
 }
 
@@ -123,8 +131,7 @@ fn token(path: &Path) -> io::Result<SecretString> {
     Ok(token)
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+async fn accept(listener: TcpListener, permits: Arc<Semaphore>, state: Arc<State>) {
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let stream = match listener.accept().await {

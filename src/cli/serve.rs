@@ -13,12 +13,14 @@ use crate::{
     config,
     decisions::Log,
     policy::{diagnostic, site::Policies},
-    server::{Proxy, Workers},
-    telemetry,
+    server::{Inherited, Proxy, Workers},
+    telemetry::{self, manager},
 };
 
-/// How often the policies are looked at for changes.
+/// How often the policies are looked at for changes, and it is said how far a drain is.
 const LOOK: Duration = Duration::from_secs(1);
+/// What is cut off after the drain has its line by then.
+const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
 /// Run the proxy
 #[derive(Debug, clap::Args)]
@@ -39,10 +41,11 @@ impl Serve {
     /// decision log cannot be opened.
     pub(super) fn run(self) -> Result<(), Failure> {
         telemetry::start();
+        let inherited = Inherited::take().map_err(|error| Failure::Failed(error.to_string()))?;
         let policies = self.load().map_err(Failure::Usage)?;
         let log = Log::start(&policies.settings.decisions).map_err(|error| Failure::Failed(format!("decision log: {error}")))?;
         let workers = Workers::start(policies.settings.workers).map_err(|error| Failure::Failed(format!("runtime: {error}")))?;
-        let ended = workers.first().block_on(self.serve(policies, log.clone(), &workers));
+        let ended = workers.first().block_on(self.serve(policies, log.clone(), &workers, inherited));
         // What still runs is cut off here; its lines are written as it is dropped.
         workers.end();
         log.flush();
@@ -57,7 +60,7 @@ impl Serve {
         Ok(policies)
     }
 
-    async fn serve(&self, policies: Policies, log: Log, workers: &Workers) -> Result<(), Failure> {
+    async fn serve(&self, policies: Policies, log: Log, workers: &Workers, mut inherited: Inherited) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::Failed(error.to_string());
         let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let mut rotated = signal(SignalKind::user_defined1()).map_err(failed)?;
@@ -67,25 +70,39 @@ impl Serve {
         };
         let sites = policies.sites.len();
         let settings = policies.settings.admin.clone();
-        let mut proxy = Proxy::start_on(policies, log.clone(), &workers.others()).await.map_err(failed)?;
+        let addresses: Vec<_> = policies.settings.listeners.iter().map(|listener| listener.address).collect();
+        let admins = settings.iter().map(|admin| admin.address);
+        inherited.only_at(&addresses.iter().copied().chain(admins).collect::<Vec<_>>()).map_err(failed)?;
+        let mut proxy = Proxy::start_on(policies, log.clone(), &workers.others(), &mut inherited).await.map_err(failed)?;
         for (name, address) in proxy.addresses() {
             tracing::info!(listener = name, %address, sites, workers = workers.count(), "listening");
         }
         let (asks, mut asked) = mpsc::channel::<Reload>(1);
         let admin = match settings {
-            Some(settings) => Some(Admin::start(&settings, proxy.watched(), asks.clone()).await.map_err(failed)?),
+            Some(settings) => {
+                let started = Admin::start(&settings, proxy.watched(), asks.clone(), &mut inherited).await;
+                Some(started.map_err(failed)?)
+            }
             None => None,
         };
         if let Some(admin) = &admin {
             tracing::info!(address = %admin.address, "listening for operators");
         }
         let reload = |proxy: &Proxy, why| {
+            manager::reloading();
             let reloaded = self.reload(proxy, why);
+            manager::ready(&if reloaded.ok {
+                serving(proxy)
+            } else {
+                "policies not reloaded: the old ones are in force".to_owned()
+            });
             if let Some(admin) = &admin {
                 admin.metrics.reloaded(reloaded.ok);
             }
             reloaded
         };
+        tokio::spawn(manager::watchdog(workers.others()));
+        manager::ready(&serving(&proxy));
         let mut seen = config::fingerprint(&self.policies);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -115,12 +132,12 @@ impl Serve {
         }
         // Nobody is kept waiting for a reload that will not come.
         drop(asked);
-        tokio::select! {
-            () = proxy.drain() => tracing::info!("drained"),
-            signal = ends.next() => {
-                tracing::warn!(signal, "stopping at once");
-                proxy.stop().await;
-            }
+        // At a socket that lives on, who asks whether protover is ready is for those who come after us.
+        let _admin = admin.filter(|admin| !admin.inherited);
+        if drained(&mut proxy, &mut ends).await {
+            tracing::info!("drained");
+        } else {
+            proxy.stop().await;
         }
         Ok(())
     }
@@ -147,6 +164,31 @@ impl Serve {
                 tracing::error!(why, "policies not reloaded, the old ones stay in force:\n{error}");
                 Reloaded { ok: false, restart: Vec::new(), diagnostics: error }
             }
+        }
+    }
+}
+
+/// Says how it stands.
+fn serving(proxy: &Proxy) -> String {
+    let (sites, listeners) = (proxy.watched().live().sites().len(), proxy.addresses().count());
+    format!("serving: {sites} sites, {listeners} listeners")
+}
+
+/// Waits until everything under way has finished, and says meanwhile how much is left; false when a signal
+/// ends it.
+async fn drained(proxy: &mut Proxy, ends: &mut Ends) -> bool {
+    let watched = proxy.watched();
+    manager::stopping(watched.live().limits().drain_timeout + AFTER_DRAIN);
+    let mut progress = tokio::time::interval(LOOK);
+    let mut drain = std::pin::pin!(proxy.drain());
+    loop {
+        tokio::select! {
+            () = &mut drain => return true,
+            signal = ends.next() => {
+                tracing::warn!(signal, "stopping at once");
+                return false;
+            }
+            _ = progress.tick() => manager::status(&format!("draining: {} connections are open", watched.now().connections)),
         }
     }
 }

@@ -135,7 +135,7 @@ impl AtPath {
             self.looked = None;
             match fs::metadata(&self.path) {
                 Ok(found) if identity(&found) == self.identity => self.stayed = false,
-                Ok(_) | Err(_) => drop(self.open_again()?),
+                Ok(_) | Err(_) => _ = self.open_again()?,
             }
             self.looked = Some(Instant::now());
         }

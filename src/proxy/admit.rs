@@ -1,6 +1,6 @@
 //! Turns away what must not or cannot be served, before it costs anything.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode, header};
 use tower::Service;
@@ -27,7 +27,8 @@ where
     type Future = Passing<S::Future>;
 
     fn call(&mut self, mut arrival: Arrival) -> Self::Future {
-        if self.shared.draining.load(Ordering::Relaxed) {
+        // In a drain what comes over open connections is served; this is after it.
+        if self.shared.log.is_draining() {
             return unavailable(Reason::Draining, arrival);
         }
         if !self.shared.log.available() {

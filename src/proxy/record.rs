@@ -51,6 +51,7 @@ where
         let carried =
             Carried { open, log, connection, store, under_way: self.pulse.request(), live: self.shared.live.load_full() };
         let head = request.method() == Method::HEAD;
+        let pulse = Arc::clone(&self.pulse);
         let mut inner = self.inner.clone();
         let ruling = async move { inner.call(Arrival { request, carried }).await };
         Box::pin(AssertUnwindSafe(ruling).catch_unwind().map(move |ruled| {
@@ -71,6 +72,9 @@ where
                     response
                 }
             };
+            if pulse.is_leaving() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             if let Ok(id) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(DECISION.clone(), id);
             }

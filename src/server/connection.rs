@@ -133,7 +133,9 @@ where
         // Its timeout would also end connections that are merely idle; the watchdog does it better.
         builder.header_read_timeout(None).half_close(true).preserve_header_case(true).max_buf_size(HEAD);
         let connection = builder.serve_connection(io, service);
-        watch(connection, http1::Connection::graceful_shutdown, &pulse, limits, context).await
+        // Closed at once, an idle connection would lose the request that may be on its way. It is closed with
+        // the next answer, or when there is none for a while.
+        watch(connection, |_| pulse.leave(), &pulse, limits, context).await
     };
     match ended {
         Ended::Closed => {}
@@ -184,7 +186,10 @@ where
             done = &mut connection => return done.map_or_else(Ended::Failed, |()| Ended::Closed),
             reason = &mut expired => return Ended::Expired(reason),
             _ = phase.wait_for(|phase| *phase >= next) => match shut_down.take() {
-                Some(shut_down) => shut_down(connection.as_mut()),
+                Some(shut_down) => {
+                    shut_down(connection.as_mut());
+                    expired.set(pulse.expired(limits));
+                }
                 None => return Ended::Closed,
             },
         }

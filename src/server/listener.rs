@@ -38,6 +38,8 @@ pub(super) struct Listening {
     pub(super) address: SocketAddr,
     /// Whether notifications come here.
     pub(super) push: bool,
+    /// Somebody else holds its socket too: whoever waits there is not lost when we close it.
+    inherited: bool,
     front: ArcSwap<Front>,
 }
 
@@ -65,15 +67,21 @@ impl Front {
 }
 
 impl Listening {
-    /// Binds a listener, with a socket for each of so many workers.
-    pub(super) fn bind(listener: &Listener, workers: usize) -> io::Result<(Self, Vec<std::net::TcpListener>)> {
+    /// Binds a listener, with a socket for each of so many workers; or has them share those that were inherited.
+    pub(super) fn bind(
+        listener: &Listener,
+        workers: usize,
+        passed: &[std::net::TcpListener],
+    ) -> io::Result<(Self, Vec<std::net::TcpListener>)> {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("listener {} on {}: {error}", listener.name, listener.address))
         };
         let front = Front::new(listener, None).map_err(named)?;
-        let (address, sockets) = listen(listener.address, workers).map_err(named)?;
+        let inherited = !passed.is_empty();
+        let bound = if inherited { share(passed, workers) } else { listen(listener.address, workers) };
+        let (address, sockets) = bound.map_err(named)?;
         let front = ArcSwap::from_pointee(front);
-        Ok((Self { name: listener.name.clone(), address, push: listener.gateway.is_some(), front }, sockets))
+        Ok((Self { name: listener.name.clone(), address, push: listener.gateway.is_some(), inherited, front }, sockets))
     }
 
     /// What comes before HTTP, as the listener of this name has it now.
@@ -138,6 +146,13 @@ fn listen(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<std:
     Ok((address, sockets.into_iter().map(Into::into).collect()))
 }
 
+/// One of these for each of so many workers, and each at least once.
+fn share(passed: &[std::net::TcpListener], count: usize) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    let address = passed.first().ok_or(io::ErrorKind::NotFound)?.local_addr()?;
+    let shared = passed.iter().cycle().take(count.max(passed.len())).map(std::net::TcpListener::try_clone);
+    Ok((address, shared.collect::<io::Result<_>>()?))
+}
+
 fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -145,40 +160,63 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Accepts connections until the drain begins.
+/// Accepts connections until the drain begins. Those that came before are served.
 pub(super) async fn accept(on: Arc<Listening>, socket: TcpListener, context: Arc<Context>, alive: mpsc::Sender<()>) {
     let mut phase = context.phase.clone();
     let mut pause = Duration::from_millis(5);
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
+            _ = phase.wait_for(|phase| *phase > Phase::Serving) => break,
         };
-        let (stream, peer) = match accepted {
-            Ok((stream, peer)) => (stream, canonical(peer)),
-            Err(error) if is_the_connections(&error) => continue,
+        match accepted {
+            Ok((stream, peer)) => {
+                pause = Duration::from_millis(5);
+                take(stream, peer, &on, &context, &alive);
+            }
+            Err(error) if is_the_connections(&error) => {}
             Err(error) => {
                 // Most likely too many open files: accepting again at once would only burn the processor.
                 tracing::error!(listener = &*on.name, %error, "cannot accept connections");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
-                continue;
             }
-        };
-        pause = Duration::from_millis(5);
-        let Ok(permit) = Arc::clone(&context.connections).try_acquire_owned() else {
-            // Saying so takes a moment; when very many have to be told, the rest are told nothing.
-            let told = Arc::clone(&context.turned_away).try_acquire_owned().ok();
-            tokio::spawn(overloaded(stream, peer, Arc::clone(&on), Arc::clone(&context), told));
-            continue;
-        };
-        let (on, context, alive) = (Arc::clone(&on), Arc::clone(&context), alive.clone());
-        let front = on.front.load_full();
-        tokio::spawn(async move {
-            connection::serve(stream, peer, &on, front, &context, alive).await;
-            drop(permit);
-        });
+        }
     }
+    // Who waits at a socket that lives on is for those who come after us.
+    if on.inherited {
+        return;
+    }
+    // The kernel resets connections that wait at a socket when it is closed.
+    let Ok(socket) = socket.into_std() else { return };
+    loop {
+        match socket.accept() {
+            Ok((stream, peer)) => {
+                if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                    take(stream, peer, &on, &context, &alive);
+                }
+            }
+            Err(error) if is_the_connections(&error) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Serves a connection, in a task of its own.
+fn take(stream: TcpStream, peer: SocketAddr, on: &Arc<Listening>, context: &Arc<Context>, alive: &mpsc::Sender<()>) {
+    let peer = canonical(peer);
+    let (on, context, alive) = (Arc::clone(on), Arc::clone(context), alive.clone());
+    let Ok(permit) = Arc::clone(&context.connections).try_acquire_owned() else {
+        // Saying so takes a moment; when very many have to be told, the rest are told nothing.
+        let told = Arc::clone(&context.turned_away).try_acquire_owned().ok();
+        tokio::spawn(overloaded(stream, peer, on, context, told));
+        return;
+    };
+    let front = on.front.load_full();
+    tokio::spawn(async move {
+        connection::serve(stream, peer, &on, front, &context, alive).await;
+        drop(permit);
+    });
 }
 
 /// An address of IPv4, also where it was written as one of IPv6: `[::ffff:192.0.2.7]`.

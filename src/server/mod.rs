@@ -2,6 +2,7 @@
 
 mod connection;
 mod heads;
+mod inherited;
 mod listener;
 mod proxy_protocol;
 pub mod pulse;
@@ -31,6 +32,7 @@ use crate::{
 };
 use listener::Listening;
 
+pub use inherited::Inherited;
 pub use listener::expiries;
 pub use workers::Workers;
 
@@ -80,15 +82,15 @@ impl Proxy {
     /// # Errors
     /// When an address cannot be bound, or a PEM file cannot be used.
     pub async fn start(policies: Policies, log: Log) -> io::Result<Self> {
-        Self::start_on(policies, log, &[]).await
+        Self::start_on(policies, log, &[], &mut Inherited::default()).await
     }
 
     /// The same, on the runtime it is called on and on others too. Each accepts connections from sockets
-    /// of its own, and serves them to their end.
+    /// of its own, and serves them to their end. Where sockets were inherited, all accept from those.
     ///
     /// # Errors
     /// As above.
-    pub async fn start_on(policies: Policies, log: Log, others: &[Handle]) -> io::Result<Self> {
+    pub async fn start_on(policies: Policies, log: Log, others: &[Handle], inherited: &mut Inherited) -> io::Result<Self> {
         let settings = policies.settings.clone();
         let live = ArcSwap::from_pointee(Live::new(policies, None)?);
         let store = store::open(&settings.store)?;
@@ -111,12 +113,12 @@ impl Proxy {
         let runtimes: Vec<Handle> = std::iter::once(Handle::current()).chain(others.iter().cloned()).collect();
         let mut bound = Vec::new();
         for listener in &settings.listeners {
-            let (listening, sockets) = Listening::bind(listener, runtimes.len())?;
+            let (listening, sockets) = Listening::bind(listener, runtimes.len(), &inherited.at(listener.address))?;
             bound.push((Arc::new(listening), sockets));
         }
         let mut listening = Vec::new();
         for (on, sockets) in bound {
-            for (runtime, socket) in runtimes.iter().zip(sockets) {
+            for (runtime, socket) in runtimes.iter().cycle().zip(sockets) {
                 // The socket belongs to the runtime that waits for it.
                 let socket = {
                     let _on = runtime.enter();

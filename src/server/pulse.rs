@@ -26,6 +26,10 @@ use crate::{
     policy::{reason::Reason, site::Limits},
 };
 
+/// How long a connection is quiet before it ends in a drain. Whoever has used it within this time may do so
+/// again just now.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// A moment, in microseconds after the connection was accepted, plus one; 0 is never.
 #[derive(Debug, Default)]
 struct Moment(AtomicU64);
@@ -69,6 +73,8 @@ pub struct Pulse {
     bytes_in: AtomicU64,
     /// The number of the request whose framing is ambiguous; 0 without.
     ambiguous: AtomicU32,
+    /// The process is about to end, and this connection with it.
+    leaving: AtomicBool,
     /// Whether it was ended because the client sent or took nothing for too long.
     too_slow: AtomicBool,
     /// Answers that were handed over, but not yet written to the socket.
@@ -105,6 +111,7 @@ impl Pulse {
             owed_since: Moment::default(),
             bytes_in: AtomicU64::new(0),
             ambiguous: AtomicU32::new(0),
+            leaving: AtomicBool::new(false),
             too_slow: AtomicBool::new(false),
             answered: Mutex::default(),
         }
@@ -208,10 +215,26 @@ impl Pulse {
         if let Some(since) = self.head_since.get(self.born) {
             return Some((since + limits.header_timeout, Expired::Head));
         }
+        if self.leaving.load(Relaxed) {
+            let quiet_since = self.quiet_since.get(self.born).unwrap_or(self.born);
+            return Some((quiet_since + limits.idle_timeout.min(LEAVING), Expired::Idle));
+        }
         match self.quiet_since.get(self.born) {
             Some(since) => Some((since + limits.idle_timeout, Expired::Idle)),
             None => Some((self.born + limits.header_timeout, Expired::Head)),
         }
+    }
+
+    /// From now on the connection ends when it is quiet for a moment. For HTTP/1, whose peers are told by
+    /// `Connection: close`.
+    pub fn leave(&self) {
+        self.leaving.store(true, Relaxed);
+    }
+
+    /// Whether the answer that begins now is the last one.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
     }
 
     /// Returns when the connection has to end.

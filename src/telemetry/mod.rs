@@ -1,6 +1,7 @@
 //! Diagnostics: what protover says about itself, on stderr; and what it counts. The decision log is
 //! something else and goes its own way.
 
+pub mod manager;
 mod metrics;
 
 pub use metrics::{Metrics, Now};

@@ -237,6 +237,11 @@ async fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
     );
     let (served, admin) = served(home.path(), &tls, &site(upstream.address, "[\"DM/1.2\"]", "")).await;
     send(&served, &message("1.2", "DM/1.2")).await;
+    // As above: the record may come after the answer.
+    let began = Instant::now();
+    while get(admin, "/decisions").await.text().trim() == "[]" {
+        assert!(began.elapsed() < PATIENCE, "no decision");
+    }
     get(admin, "/readyz").await;
     let text = get(admin, "/metrics").await.text();
     let there = names(&text);

@@ -16,7 +16,10 @@ use std::{
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use crate::rig::{Answer, Does, PATIENCE, Rig, Upstream, answer, message, ok, policies, post, site};
+use crate::{
+    activation::sockets,
+    rig::{Answer, Does, PATIENCE, Rig, Upstream, answer, message, ok, policies, post, site},
+};
 
 const XML: &str = "application/vnd.syncml.dm+xml";
 
@@ -294,10 +297,7 @@ async fn workers_share_an_address_with_each_other_and_with_no_other_process() {
     write(&folder, "[runtime]\nworkers = 3\n", &site(upstream.address, "[\"DM/1.1\", \"DM/1.2\"]", ""));
     // The key is stronger than the variable.
     let mut served = Served::start(&folder, &[("TOKIO_WORKER_THREADS", "1")]);
-    let port = format!(":{:04X} ", served.address.port());
-    let listens = |line: &&str| line.split_whitespace().nth(3) == Some("0A") && line.contains(&port);
-    let sockets = fs::read_to_string("/proc/net/tcp").unwrap().lines().filter(listens).count();
-    assert_eq!(sockets, 3);
+    assert_eq!(sockets(served.address), 3);
 
     // Several requests on each, so that connections stay with their workers, and servers' are kept.
     let mut open = Vec::new();

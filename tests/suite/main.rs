@@ -9,6 +9,7 @@
 )]
 
 mod account;
+mod activation;
 mod admin;
 mod bootstrap;
 mod certificates;
@@ -36,12 +37,14 @@ mod resp_uri;
 mod review;
 mod rig;
 mod rotation;
+mod service;
 mod sessions;
 mod step_down;
 mod store;
 mod telemetry;
 mod tickets;
 mod tls;
+mod upgrade;
 mod upstream;
 mod verdicts;
 mod wbxml;
