@@ -27,6 +27,7 @@ mod mtls;
 mod notify;
 mod old_handsets;
 mod overload;
+mod packaging;
 mod pki;
 mod policies;
 mod proxy_protocol;
