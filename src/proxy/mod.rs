@@ -101,7 +101,7 @@ pub fn stack(shared: &Arc<Shared>, connection: Arc<Connection>, pulse: Arc<Pulse
     let stack = route::Route { inner: stack, shared: Arc::clone(shared) };
     // Notifications go to the push gateway, and have a way of their own.
     let stack = push::Notifications(stack);
-    // What is not admitted costs nothing: ambiguous framing, a drain, a log that cannot be written.
+    // What is not admitted costs nothing: ambiguous framing, the end of a drain, a log that cannot be written.
     let stack = admit::Admit { inner: stack, shared: Arc::clone(shared) };
     // Outermost, so that every request has a line, whatever happens below.
     Record { inner: stack, shared: Arc::clone(shared), connection, pulse }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
@@ -76,6 +76,25 @@ async fn a_drain_finishes_what_is_under_way_and_takes_nothing_new() {
     assert!(TcpStream::connect(address).await.is_err());
     assert_eq!(rig.line().await["verdict"], "pass");
     drop(idle);
+}
+
+#[tokio::test]
+async fn who_connected_before_a_drain_is_served() {
+    let upstream = Upstream::echoing().await;
+    let mut rig = Rig::start("", &[&site(upstream.address, "[\"DM/1.1\"]", "")]).await;
+    let mut waiting = Vec::new();
+    // The runtime has one thread, and it is here: nobody accepts these before the drain begins.
+    for _ in 0..20 {
+        let mut stream = std::net::TcpStream::connect(rig.address()).unwrap();
+        stream.write_all(&post("", message("1.1", "DM/1.1").as_bytes())).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        waiting.push(stream);
+    }
+    tokio::time::timeout(PATIENCE, rig.proxy.drain()).await.unwrap();
+    for stream in waiting {
+        let got = Answer::read(&mut TcpStream::from_std(stream).unwrap()).await;
+        assert_eq!((got.status, got.header("connection")), (200, Some("close")));
+    }
 }
 
 #[tokio::test]
