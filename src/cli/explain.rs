@@ -108,7 +108,7 @@ struct Explained<'a> {
     certificate: Option<&'a Shown>,
     site: &'a Site,
     /// What could be read of the message, or why not. `None` when it is none.
-    message: Option<Result<Known, Malformed>>,
+    message: Option<Result<Box<Known>, Malformed>>,
     explanation: Explanation,
     learnt: Found,
     sent: Sent,

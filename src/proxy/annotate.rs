@@ -54,7 +54,7 @@ pub(super) struct Return {
     pub(super) uri: Uri,
     pub(super) address: Arc<Address>,
     /// The request's message.
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<Box<Known>>,
     pub(super) enforce: bool,
     /// What the carrier `account` has to do.
     pub(super) account: Option<Box<Accounting>>,
@@ -111,7 +111,7 @@ pub(super) fn towards_device(mut head: response::Parts, returns: &Return, carrie
 /// when the answer may have to be edited.
 pub(super) async fn annotate(
     arrived: Arrived,
-    mut returns: Return,
+    mut returns: Box<Return>,
     parts: Option<&Parts>,
     plain: &Bytes,
     mut carried: Carried,
@@ -160,7 +160,8 @@ pub(super) async fn annotate(
     }
     new_resp_uri(&returns, plain, &read, &mut changed, &mut carried).await;
     if let Some(accounting) = returns.account.take() {
-        account::put_in(*accounting, &returns, &read, &mut changed, &mut carried).await;
+        // Boxed: few answers need it, and every exchange would have to keep room for it.
+        Box::pin(account::put_in(*accounting, &returns, &read, &mut changed, &mut carried)).await;
     }
     if changed.edits.is_empty() {
         return whole(head, raw, carried);
@@ -238,8 +239,8 @@ async fn new_resp_uri(returns: &Return, request: &[u8], answer: &Read, changed: 
         return left(carried, "charset");
     }
     if let Some((token, path_and_query)) = rewritten.keep {
-        let mut remembered = Remembered::new(&carried.store, carried.live.settings().sessions, "", "", "");
-        let kept = remembered.keep_uri(&returns.site.site.name, &token, path_and_query).await;
+        let mut remembered = Box::new(Remembered::new(&carried.store, carried.live.settings().sessions, "", "", ""));
+        let kept = Box::pin(remembered.keep_uri(&returns.site.site.name, &token, path_and_query)).await;
         carried.open.store = Some(remembered.name());
         if !kept {
             return left(carried, "the store does not answer");

@@ -22,7 +22,7 @@ pub struct Collect<S>(pub(super) S);
 
 impl<S> Service<Routed> for Collect<S>
 where
-    S: Service<Collected, Response = Ruled, Error = std::convert::Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Box<Collected>, Response = Ruled, Error = std::convert::Infallible, Future: Send> + Clone + Send + 'static,
 {
     always_ready!();
     type Future = Boxed;
@@ -38,7 +38,7 @@ where
     }
 }
 
-async fn collect(Routed { request, mut carried, site, given, past }: Routed) -> Result<Collected, Box<Ruled>> {
+async fn collect(Routed { request, mut carried, site, given, past }: Routed) -> Result<Box<Collected>, Box<Ruled>> {
     let (parts, incoming) = request.into_parts();
     // Bytes that are no ASCII in a parameter do not make it another type.
     let content_type = parts.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -76,7 +76,7 @@ async fn collect(Routed { request, mut carried, site, given, past }: Routed) -> 
             Body::Through(incoming)
         }
     };
-    Ok(Collected { parts, body, carried, site, given, past })
+    Ok(Box::new(Collected { parts, body, carried, site, given, past }))
 }
 
 fn unknown_packing(carried: Carried) -> Box<Ruled> {

@@ -25,19 +25,19 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Decode<S>(pub(super) S);
 
-impl<S> Service<Collected> for Decode<S>
+impl<S> Service<Box<Collected>> for Decode<S>
 where
     S: Service<Exchange, Response = Ruled, Error = std::convert::Infallible>,
 {
     always_ready!();
     type Future = S::Future;
 
-    fn call(&mut self, collected: Collected) -> Self::Future {
+    fn call(&mut self, collected: Box<Collected>) -> Self::Future {
         self.0.call(decode(collected))
     }
 }
 
-fn decode(mut collected: Collected) -> Exchange {
+fn decode(mut collected: Box<Collected>) -> Exchange {
     let integrity = integrity(&collected.parts.headers);
     let certificate = certificate(&collected);
     let Body::Read { plain, .. } = &collected.body else {
@@ -87,7 +87,7 @@ pub(crate) fn read(
     strict: bool,
     media_type: Option<&MediaType>,
     versions: &VersionTable,
-) -> Result<Known, Malformed> {
+) -> Result<Box<Known>, Malformed> {
     let index = syncml::scan(sniff(plain), plain)?;
     if strict {
         syncml::check(plain, &index)?;
@@ -113,7 +113,7 @@ pub(crate) fn read(
     });
     let first = is_first(plain, &index);
     let started_by = if first { syncml::started_by(plain, &index) } else { None };
-    Ok(Known { index, declared, dtd, media_type_agrees, first, started_by, seals: None })
+    Ok(Box::new(Known { index, declared, dtd, media_type_agrees, first, started_by, seals: None }))
 }
 
 /// Whether a message is the first of its session: its MsgID is 1 (OMA-TS-DM_Protocol-V1_2_1, section 8).

@@ -1,10 +1,14 @@
 //! What travels through the stack. Each layer takes one of these and hands on the next, so the order
 //! of the layers, and that none is missing, is checked by the compiler.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -51,8 +55,19 @@ pub struct Connection {
     pub certificate: Option<Arc<ClientCertificate>>,
     /// Whether it comes from a proxy that is trusted: what it says of the client is believed.
     pub forwards: bool,
+    /// The client's address as text.
+    pub ip: OnceLock<HeaderValue>,
     /// Held by all that is not over yet.
     pub alive: tokio::sync::mpsc::Sender<()>,
+}
+
+impl Connection {
+    /// The client's address as text, for the headers that say it. Made once, as `peer` does not change any
+    /// more when requests come.
+    pub(super) fn ip(&self) -> &HeaderValue {
+        let text = || HeaderValue::from_str(&self.peer.ip().to_string());
+        self.ip.get_or_init(|| text().unwrap_or(HeaderValue::from_static("unknown")))
+    }
 }
 
 /// A request with its open record, as `record` hands it on.
@@ -134,10 +149,10 @@ pub enum Body {
 /// A request that has been understood, as far as it can be.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request.
-    pub collected: Collected,
+    /// The request. Boxed, as what follows is: every layer takes these by value.
+    pub collected: Box<Collected>,
     /// The message, when it could be read.
-    pub message: Option<Known>,
+    pub message: Option<Box<Known>>,
     /// Why not, when it could not.
     pub malformed: Option<Malformed>,
     /// What protects the body.
@@ -235,7 +250,7 @@ pub struct Judged {
     /// What to do with it.
     pub decision: Decision,
     /// What the store knows of the session, where that matters.
-    pub remembered: Option<Remembered>,
+    pub remembered: Option<Box<Remembered>>,
 }
 
 /// The answer to a request, with the reason for it in its record. Below `record` every service
@@ -265,9 +280,9 @@ impl Ruled {
         let mut response = Response::new(Answer::whole(text.into()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("30"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
         }
         Self { response, carried }
     }
@@ -303,19 +318,23 @@ impl Carried {
     }
 }
 
+const RECOMMENDED: HeaderName = HeaderName::from_static("dm-recommended-version");
+const SUPPORTED: HeaderName = HeaderName::from_static("dm-supported-versions");
+
 /// Says the recommended version and the supported ones in the head of an answer.
 pub fn hint_headers(headers: &mut HeaderMap, recommended: Option<Version>, supported: &[Version]) -> bool {
     let Some(recommended) = recommended else { return false };
-    let mut list = String::with_capacity(32);
-    for version in supported {
-        if !list.is_empty() {
-            list.push_str(", ");
-        }
-        list.push_str(&version.to_string());
-    }
-    let (Ok(recommended), Ok(list)) = (recommended.to_string().try_into(), list.try_into()) else { return false };
-    headers.insert("dm-recommended-version", recommended);
-    headers.insert("dm-supported-versions", list);
+    let value = |text: Cow<'static, str>| match text {
+        Cow::Borrowed(text) => Ok(HeaderValue::from_static(text)),
+        Cow::Owned(text) => HeaderValue::try_from(text),
+    };
+    let list = match supported {
+        [one] => one.text(),
+        _ => supported.iter().map(|version| version.text()).collect::<Vec<_>>().join(", ").into(),
+    };
+    let (Ok(recommended), Ok(list)) = (value(recommended.text()), value(list)) else { return false };
+    headers.insert(RECOMMENDED, recommended);
+    headers.insert(SUPPORTED, list);
     true
 }
 

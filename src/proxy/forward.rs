@@ -70,7 +70,7 @@ pub(super) async fn forward(Judged { mut exchange, decision, mut remembered }: J
     let conversation = Conversation { site: Arc::clone(&site), upstream, address, host, asked, uri, own };
     match exchange.collected.body {
         Body::Read { .. } => conversation.message(exchange, decision, remembered, translated).await,
-        Body::Through(_) | Body::Dm2(_) => conversation.through(exchange, decision).await,
+        Body::Through(_) | Body::Dm2(_) => Box::pin(conversation.through(exchange, decision)).await,
     }
 }
 
@@ -147,9 +147,9 @@ impl Conversation<'_> {
         }
     }
 
-    fn returns(self, known: Option<Known>, decision: Decision, account: Option<Box<Accounting>>) -> Return {
+    fn returns(self, known: Option<Box<Known>>, decision: Decision, account: Option<Box<Accounting>>) -> Box<Return> {
         let Self { site, address, host, asked, uri, .. } = self;
-        Return { address, enforce: site.site.mode == Mode::Enforce, site, decision, uri, known, host, asked, account }
+        Box::new(Return { address, enforce: site.site.mode == Mode::Enforce, site, decision, uri, known, host, asked, account })
     }
 
     /// Sends a message, in other versions too where that is to be tried, and sees to what is remembered.
@@ -157,7 +157,7 @@ impl Conversation<'_> {
         mut self,
         mut exchange: Exchange,
         mut decision: Decision,
-        mut remembered: Option<Remembered>,
+        mut remembered: Option<Box<Remembered>>,
         mut translated: Option<Translated>,
     ) -> Ruled {
         let limits = *exchange.collected.carried.live.limits();
@@ -198,18 +198,18 @@ impl Conversation<'_> {
             let Some(trial) = &mut trial else { break arrived };
             let learnt = remembered.as_ref().and_then(|remembered| remembered.learnt().get(decision.server()));
             let Told::Refused(named) = trial.hear(&arrived, learnt) else { break arrived };
-            match self.next(&exchange, &decision, trial, &named, remembered.as_ref()) {
+            match self.next(&exchange, &decision, trial, &named, remembered.as_deref()) {
                 Some((next, body)) => {
                     // Whatever becomes of it: this is what the server is asked with now.
                     exchange.collected.carried.decided(&next);
                     exchange.collected.carried.open.detail = Some(trial.detail().into());
                     (decision, translated) = (next, body);
                 }
-                None => return self.exhausted(exchange, decision, trial, remembered).await,
+                None => return Box::pin(self.exhausted(exchange, decision, trial, remembered)).await,
             }
         };
         if let Some(remembered) = &mut remembered {
-            self.remember(&exchange, &decision, trial.as_ref(), &arrived, remembered).await;
+            Box::pin(self.remember(&exchange, &decision, trial.as_ref(), &arrived, remembered)).await;
             exchange.collected.carried.open.store = Some(remembered.name());
         }
         let plain = exchange.plain().clone();
@@ -300,7 +300,7 @@ impl Conversation<'_> {
         mut exchange: Exchange,
         decision: Decision,
         trial: &Trial,
-        remembered: Option<Remembered>,
+        remembered: Option<Box<Remembered>>,
     ) -> Ruled {
         let supported = trial.left(decision.supported());
         let decision = decision.exhausted(supported);

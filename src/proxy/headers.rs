@@ -1,7 +1,7 @@
 //! Headers on their way: those that belong to one connection stay behind, and each side learns what
 //! stands between.
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::fmt::Write as _;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
@@ -79,16 +79,18 @@ pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &s
     headers.remove(header::EXPECT);
 
     let scheme = if connection.tls { "https" } else { "http" };
-    let mut text = String::with_capacity(96);
-    let _ = write!(text, "for={}", Node(connection.peer));
-    if is_quotable(host) {
-        let _ = write!(text, ";host=\"{host}\"");
-    }
-    let _ = write!(text, ";proto={scheme}");
+    let ip = connection.ip();
+    let address = ip.to_str().unwrap_or_default();
+    // As RFC 7239, section 6, writes it.
+    let brackets = if connection.peer.is_ipv6() { ["\"[", "]\""] } else { ["", ""] };
+    let named = if is_quotable(host) { [";host=\"", host, "\""] } else { [""; 3] };
+    let text = [&["for=", brackets[0], address, brackets[1]][..], &named, &[";proto=", scheme]].concat().concat();
     append(headers, &OURS[0], &text);
-    text.clear();
-    let _ = write!(text, "{}", connection.peer.ip());
-    append(headers, &OURS[1], &text);
+    if headers.contains_key(&OURS[1]) {
+        append(headers, &OURS[1], address);
+    } else {
+        headers.insert(&OURS[1], ip.clone());
+    }
     // What is still there was said by a proxy that is trusted, and knows better.
     headers.entry(&OURS[2]).or_insert(HeaderValue::from_static(scheme));
     if !host.is_empty() && !headers.contains_key(&OURS[3]) {
@@ -169,18 +171,6 @@ fn insert(headers: &mut HeaderMap, name: &HeaderName, text: &str) {
 
 fn is_quotable(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
-}
-
-/// An address as RFC 7239, section 6, writes it.
-struct Node(SocketAddr);
-
-impl std::fmt::Display for Node {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            SocketAddr::V4(address) => write!(f, "{}", address.ip()),
-            SocketAddr::V6(address) => write!(f, "\"[{}]\"", address.ip()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ where
     type Future = Either<S::Future, Boxed>;
 
     fn call(&mut self, judged: Judged) -> Self::Future {
-        if judged.exchange.collected.past && !is_later(judged.exchange.message.as_ref()) {
+        if judged.exchange.collected.past && !is_later(judged.exchange.message.as_deref()) {
             // Only sessions that run are known where no site is any more.
             let carried = judged.exchange.collected.carried;
             let (status, reason) = (StatusCode::MISDIRECTED_REQUEST, Reason::NoSite);
@@ -78,7 +78,7 @@ impl<S> Session<S> {
     /// What the store knows, where it has to be asked.
     fn remembered(&self, judged: &Judged) -> Option<Remembered> {
         let Judged { exchange, decision, .. } = judged;
-        let known = exchange.message.as_ref()?;
+        let known = exchange.message.as_deref()?;
         let collected = &exchange.collected;
         let site = &collected.site.site;
         let keep = collected.carried.live.settings().sessions;
@@ -112,7 +112,7 @@ fn hangs_on_trial(site: &Site, decision: &Decision) -> bool {
 /// A later message goes to the server that gave it the address.
 fn at_the_server_that_asked(judged: Judged) -> Judged {
     let Judged { exchange, decision, remembered } = judged;
-    let later = is_later(exchange.message.as_ref());
+    let later = is_later(exchange.message.as_deref());
     let decision = match &exchange.collected.given {
         Some(given) if later => decision.at(given.server),
         _ => decision,
@@ -124,7 +124,7 @@ fn at_the_server_that_asked(judged: Judged) -> Judged {
 async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> Result<Judged, Box<Ruled>> {
     let Judged { mut exchange, .. } = judged;
     Seals::check(&mut exchange, &mut remembered).await;
-    let decision = if is_later(exchange.message.as_ref()) {
+    let decision = if is_later(exchange.message.as_deref()) {
         match remembered.recall_pin().await {
             Some(pin) => as_before(&mut exchange, &mut remembered, &pin, shared).await,
             None => in_the_middle(&mut exchange, &mut remembered, shared).await,
@@ -151,7 +151,7 @@ async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> 
     if left == Remains::Nothing {
         return Err(account::answered_here(exchange, remembered).await);
     }
-    Ok(Judged { exchange, decision, remembered: Some(remembered) })
+    Ok(Judged { exchange, decision, remembered: Some(Box::new(remembered)) })
 }
 
 /// A later message of a session of which it is known how it began: by the policy that decided then.
@@ -195,7 +195,7 @@ async fn in_the_middle(exchange: &mut Exchange, remembered: &mut Remembered, sha
     }
     let decision = anew(exchange, remembered).await;
     let site = &exchange.collected.site.site;
-    let declared = exchange.message.as_ref().and_then(|known| known.declared.known());
+    let declared = exchange.message.as_deref().and_then(|known| known.declared.known());
     let asks = |version: Option<Version>| {
         let server = site.servers.get(decision.server());
         let learnt = remembered.learnt().get(decision.server());
@@ -227,7 +227,7 @@ fn is_whoever_started(exchange: &Exchange, decision: &Decision) -> bool {
 /// and has its session id.
 async fn answers_a_notification(exchange: &mut Exchange, remembered: &mut Remembered) {
     let site = exchange.collected.site.site.clone();
-    let Some(known) = exchange.message.as_ref().filter(|known| known.started_by != Some(StartedBy::Client)) else { return };
+    let Some(known) = exchange.message.as_deref().filter(|known| known.started_by != Some(StartedBy::Client)) else { return };
     if site.notification.is_none() {
         return;
     }

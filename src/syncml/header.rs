@@ -165,6 +165,8 @@ pub enum Prologue {
 /// The XML prologue and the root's start tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct XmlPrologue {
+    /// Where the root's tag begins.
+    pub root: u32,
     /// The prefix of the elements with its colon (`s:`); empty without.
     pub prefix: Span,
     /// The value of the namespace declaration that covers SyncHdr.

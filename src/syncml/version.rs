@@ -98,6 +98,26 @@ impl Version {
         self.family
     }
 
+    /// The text of a version that has a specification. They are in every log line and every hint, and
+    /// formatting a number costs more than looking at it.
+    const fn known(self) -> Option<&'static str> {
+        match (self.family, self.major, self.minor) {
+            (Family::Dm, 1, 1) => Some("DM/1.1"),
+            (Family::Dm, 1, 2) => Some("DM/1.2"),
+            (Family::Dm, 1, 3) => Some("DM/1.3"),
+            (Family::SyncMl, 1, 0) => Some("SyncML/1.0"),
+            (Family::SyncMl, 1, 1) => Some("SyncML/1.1"),
+            (Family::SyncMl, 1, 2) => Some("SyncML/1.2"),
+            _ => None,
+        }
+    }
+
+    /// The text of VerProto.
+    #[must_use]
+    pub fn text(self) -> Cow<'static, str> {
+        self.known().map_or_else(|| Cow::Owned(format!("{self}")), Cow::Borrowed)
+    }
+
     /// The parts of the number.
     #[must_use]
     pub const fn parts(self) -> (u8, u8) {
@@ -125,7 +145,10 @@ impl PartialOrd for Version {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}.{}", self.family.name(), self.major, self.minor)
+        match self.known() {
+            Some(known) => f.write_str(known),
+            None => write!(f, "{}/{}.{}", self.family.name(), self.major, self.minor),
+        }
     }
 }
 

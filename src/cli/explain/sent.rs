@@ -45,7 +45,7 @@ pub(super) fn as_sent(
     request: &Request,
     site: &Site,
     versions: &VersionTable,
-    message: Option<&Result<Known, Malformed>>,
+    message: Option<&Result<Box<Known>, Malformed>>,
     decision: &Decision,
 ) -> Sent {
     let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -4,7 +4,7 @@ use super::{
     super::{
         body::{Step, Steps},
         element::Element,
-        header::{Field, Form, HeaderIndex, Span},
+        header::{Field, Form, HeaderIndex, Prologue, Span, XmlPrologue},
         limits,
         malformed::{Malformed, Problem},
     },
@@ -45,17 +45,12 @@ impl<'a> Cursor<'a> {
     /// cannot be read.
     pub fn document(raw: &'a [u8]) -> Result<Self, Malformed> {
         let (before, root, tokens) = prologue::read(raw)?;
-        Ok(Self {
-            raw,
-            tokens,
-            scope: Scope::default(),
-            open: Vec::with_capacity(16),
-            ending: None,
-            tag: Some(root),
-            elements: 0,
-            before,
-            over: false,
-        })
+        Ok(Self::at(tokens, Some(root), before))
+    }
+
+    fn at(tokens: Tokens<'a>, tag: Option<Token>, before: Before) -> Self {
+        let (scope, open) = (Scope::default(), Vec::with_capacity(16));
+        Self { raw: tokens.raw, tokens, scope, open, ending: None, tag, elements: 0, before, over: false }
     }
 
     /// A walk through what follows SyncHdr, the root open.
@@ -63,11 +58,12 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// [`Malformed`] when the index does not belong to the message.
     pub fn body(raw: &'a [u8], index: &HeaderIndex) -> Result<Self, Malformed> {
-        let mut cursor = Self::document(raw)?;
+        let no_root = |at: u32| Malformed { problem: Problem::NoSyncHdr, at };
+        let Prologue::Xml(XmlPrologue { root, .. }) = index.prologue else { return Err(no_root(0)) };
+        let mut tokens = Tokens::new(raw, root as usize);
+        let tag = tokens.next()?.filter(|token| matches!(token, Token::Start { empty: false, .. })).ok_or(no_root(root))?;
+        let mut cursor = Self::at(tokens, Some(tag), Before::default());
         cursor.step()?;
-        if cursor.ending.is_some() {
-            return Err(Malformed::new(Problem::NoSyncHdr, cursor.tokens.at));
-        }
         cursor.tokens = Tokens::new(raw, index.body as usize);
         Ok(cursor)
     }

@@ -40,6 +40,7 @@ pub fn scan(raw: &[u8]) -> Result<HeaderIndex, Malformed> {
             let name = write::name(bounded, tag);
             let before = cursor.before();
             Prologue::Xml(XmlPrologue {
+                root: before.root,
                 prefix: prefix(bounded, tag),
                 xmlns: cursor.declaration(name),
                 doctype: before.doctype,

@@ -13,6 +13,8 @@ use super::{
 /// What was found before the root.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Before {
+    /// Where the root's tag begins.
+    pub(super) root: u32,
     pub(super) doctype: Option<Span>,
     pub(super) fpi: Option<Span>,
     pub(super) dtd_url: Option<Span>,
@@ -33,11 +35,11 @@ pub(super) fn read(raw: &[u8]) -> Result<(Before, Token, Tokens<'_>), Malformed>
     loop {
         let token = tokens.next()?.ok_or(Malformed::new(Problem::Truncated, raw.len()))?;
         match token {
-            Token::Start { .. } => return Ok((before, token, tokens)),
+            Token::Start { tag, .. } => return Ok((Before { root: tag.start, ..before }, token, tokens)),
             Token::Aside(_) => {}
             Token::Text(span) if span.of(raw).iter().copied().all(is_space) => {}
             Token::Doctype { whole, public, system } if before.doctype.is_none() => {
-                before = Before { doctype: Some(whole), fpi: public, dtd_url: system };
+                before = Before { doctype: Some(whole), fpi: public, dtd_url: system, ..before };
             }
             _ => return Err(Malformed { problem: Problem::Syntax, at: token.span().start }),
         }

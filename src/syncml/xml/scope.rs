@@ -3,6 +3,7 @@
 use super::{
     super::{element::Element, header::Span, malformed::Malformed},
     attribute::attributes,
+    token::METINF,
 };
 
 /// A declaration in force: `xmlns="…"` or `xmlns:prefix="…"`.
@@ -26,6 +27,11 @@ pub(super) struct Scope {
 impl Scope {
     /// Takes the declarations of a start tag.
     pub(super) fn enter(&mut self, raw: &[u8], inside: Span, depth: usize) -> Result<(), Malformed> {
+        if inside.of(raw) == METINF {
+            let value = Span { start: inside.start + 8, end: inside.end - 1 };
+            self.bindings.push(Binding { depth, prefix: Span::default(), value, ours: true });
+            return Ok(());
+        }
         for attribute in attributes(raw, inside) {
             let attribute = attribute?;
             let Some(rest) = attribute.name.of(raw).strip_prefix(b"xmlns") else { continue };

@@ -43,6 +43,9 @@ impl Token {
     }
 }
 
+/// What most tags with an attribute have.
+pub(super) const METINF: &[u8] = b" xmlns=\"syncml:metinf\"";
+
 /// Where the reading stands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tokens<'a> {
@@ -103,7 +106,30 @@ impl<'a> Tokens<'a> {
         Ok(Some(inside))
     }
 
+    /// A start tag as nearly all are: an ASCII name, and nothing else or the declaration of Meta's name
+    /// space. `None` for any other, right or wrong.
+    fn plain_start(&mut self) -> Option<Token> {
+        let start = self.at;
+        let rest = self.raw.get(start + 1..)?;
+        let len = rest.iter().position(|byte| !is_ascii_name(*byte)).filter(|len| *len <= limits::NAME)?;
+        let (name, rest) = rest.split_at_checked(len)?;
+        if name.first().is_none_or(|first| first.is_ascii_digit() || matches!(first, b'-' | b'.')) {
+            return None;
+        }
+        let declared = if rest.starts_with(METINF) { METINF.len() } else { 0 };
+        if rest.get(declared) != Some(&b'>') {
+            return None;
+        }
+        let name = start + 1..start + 1 + len;
+        let attributes = Span::new(name.end..name.end + declared);
+        self.at = name.end + declared + 1;
+        Some(Token::Start { tag: Span::new(start..self.at), name: Span::new(name), attributes, empty: false })
+    }
+
     fn start_tag(&mut self) -> Result<Token> {
+        if let Some(tag) = self.plain_start() {
+            return Ok(tag);
+        }
         let start = self.at;
         self.at += 1;
         let name = self.name()?;
