@@ -68,6 +68,7 @@ impl Serve {
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
         };
+        enough_files(policies.settings.limits.connections);
         let sites = policies.sites.len();
         let settings = policies.settings.admin.clone();
         let addresses: Vec<_> = policies.settings.listeners.iter().map(|listener| listener.address).collect();
@@ -190,6 +191,19 @@ async fn drained(proxy: &mut Proxy, ends: &mut Ends) -> bool {
             }
             _ = progress.tick() => manager::status(&format!("draining: {} connections are open", watched.now().connections)),
         }
+    }
+}
+
+/// Says so when the process may not open as many files as there may be connections. Those to servers come on top.
+fn enough_files(connections: usize) {
+    let Ok(limits) = std::fs::read_to_string("/proc/self/limits") else { return };
+    let soft = |line: &str| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse::<usize>().ok();
+    if let Some(files) = limits.lines().find_map(soft).filter(|files| *files <= connections) {
+        tracing::warn!(
+            files,
+            connections,
+            "fewer open files than limits.connections: raise ulimit -n, or LimitNOFILE of the unit"
+        );
     }
 }
 

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use tokio::time::Sleep;
 
+use super::gather::Gone;
 use crate::{
     decisions::Open,
     policy::reason::Reason,
@@ -63,9 +64,9 @@ impl Drop for Through {
 
 impl Body for Sent {
     type Data = Bytes;
-    type Error = io::Error;
+    type Error = Gone;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Gone>>> {
         let through = match self.get_mut() {
             Self::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Through(through) => through,
@@ -73,11 +74,13 @@ impl Body for Sent {
         let frame = Pin::new(&mut through.body).poll_frame(cx);
         through.pulse.awaiting_body(frame.is_pending());
         frame.map(|frame| {
-            let frame = frame?.map_err(io::Error::other);
+            // The watchdog ends the connection of one that is too slow: then all that is seen here is the end.
+            let gone = |error| if through.pulse.is_too_slow() { Gone::TooSlow } else { Gone::of(&error) };
+            let frame = frame?.map_err(gone);
             if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
                 match through.left.checked_sub(data.len()) {
                     Some(left) => through.left = left,
-                    None => return Some(Err(io::Error::new(io::ErrorKind::FileTooLarge, "request body over the limit"))),
+                    None => return Some(Err(Gone::TooLarge)),
                 }
             }
             Some(frame)

@@ -9,7 +9,7 @@ use std::{
 use tower::Service;
 
 use super::{
-    exchange::{Judged, Ruled},
+    exchange::{Carried, Judged, Ruled},
     forward, refuse,
 };
 use crate::{
@@ -85,8 +85,11 @@ impl Drop for Finishing {
         // When everything is being cut off, so is this.
         let rest = self.rest.take().filter(|_| self.begun && !self.log.is_draining());
         if let (Some(rest), Ok(runtime)) = (rest, tokio::runtime::Handle::try_current()) {
-            // The answer goes nowhere; its record says that the client is gone.
-            runtime.spawn(async move { drop(rest.await) });
+            // The answer goes nowhere; its record says that the client is gone, or why it was sent away.
+            runtime.spawn(async move {
+                let Carried { open, under_way, .. } = rest.await.carried;
+                under_way.pulse().not_answered(open);
+            });
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     annotate::{self, Return},
     arrived::{self, Arrived},
     body::{Sent, Through},
-    bootstrap,
+    bootstrap, collect,
     exchange::{Body, Carried, Exchange, Judged, Known, Ruled},
     framing, headers,
     live::LiveSite,
@@ -369,13 +369,12 @@ pub(super) fn name_versions(headers: &mut http::HeaderMap, forms: &Forms) {
 }
 
 pub(super) fn failed(failure: Failure, carried: Carried) -> Ruled {
-    let (status, verdict, reason) = match failure {
-        Failure::Unreachable => (StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamUnreachable),
-        Failure::Broke => (StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamBroke),
-        Failure::TooSlow => (StatusCode::GATEWAY_TIMEOUT, Verdict::Fail, Reason::UpstreamTooSlow),
-        Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, Verdict::Fail, Reason::UpstreamBusy),
-        Failure::Body => (StatusCode::BAD_REQUEST, Verdict::Abandon, Reason::ClientGone),
-        Failure::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Verdict::Refuse, Reason::BodyTooLarge),
+    let (status, reason) = match failure {
+        Failure::Unreachable => (StatusCode::BAD_GATEWAY, Reason::UpstreamUnreachable),
+        Failure::Broke => (StatusCode::BAD_GATEWAY, Reason::UpstreamBroke),
+        Failure::TooSlow => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamTooSlow),
+        Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, Reason::UpstreamBusy),
+        Failure::Body(gone) => return *collect::refused(gone, carried),
     };
-    Ruled::http(status, verdict, reason, "", carried)
+    Ruled::http(status, Verdict::Fail, reason, "", carried)
 }

@@ -16,15 +16,15 @@ pub const HEAD: usize = 32 * 1024;
 /// Headers that say where a request begins, ends and goes, as a careless server may read them too.
 const FRAMING: [&str; 2] = ["transfer_encoding", "content_length"];
 
-/// Checks the head of a request. `ambiguous` says that it had both Content-Length and Transfer-Encoding,
-/// which hyper does not show.
+/// Checks the head of a request. `ambiguous` says that it had both Content-Length and Transfer-Encoding, or
+/// one of them twice, which hyper does not show.
 ///
 /// # Errors
 /// When it is ambiguous, or asks for something that protover is not.
 pub(super) fn check<B>(request: &Request<B>, ambiguous: bool) -> Result<(), Refusal> {
     let headers = request.headers();
     if ambiguous {
-        return Err(bad("Content-Length with Transfer-Encoding"));
+        return Err(bad("more than one length"));
     }
     // hyper's own limit is one of memory, and lets more through when it came at once.
     if headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() > HEAD {

@@ -6,16 +6,27 @@ use hyper::body::Body;
 use tokio::time::Instant;
 
 /// Why a body is not here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gone {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Gone {
     /// It is larger than the limit.
+    #[error("the body is over the limit")]
     TooLarge,
     /// It did not come in time.
+    #[error("the body is too slow")]
     TooSlow,
     /// It was not sent to its end.
+    #[error("the body breaks off")]
     Cut,
     /// It is not HTTP.
+    #[error("the body is no HTTP")]
     Broken,
+}
+
+impl Gone {
+    /// What an error in the middle of a body means.
+    pub(super) fn of(error: &hyper::Error) -> Self {
+        if error.is_body_write_aborted() || is_cut(error) { Self::Cut } else { Self::Broken }
+    }
 }
 
 /// Reads a body of at most `limit` bytes until `deadline`.
@@ -35,9 +46,7 @@ async fn read(mut body: impl Body<Data = Bytes, Error = hyper::Error> + Unpin, l
     let mut first: Option<Bytes> = None;
     let mut more = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| if error.is_body_write_aborted() || is_cut(&error) { Gone::Cut } else { Gone::Broken })?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.map_err(|error| Gone::of(&error))?.into_data() else { continue };
         if first.as_ref().map_or(0, Bytes::len).saturating_add(more.len()).saturating_add(data.len()) > limit {
             return Err(Gone::TooLarge);
         }

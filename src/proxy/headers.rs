@@ -13,8 +13,9 @@ use super::exchange::Carried;
 /// Carries the decision's id on every response and every request sent to a server.
 pub(super) static DECISION: HeaderName = HeaderName::from_static("protover-decision");
 
-/// Headers of one connection (RFC 9110, section 7.6.1), besides those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 8] = [
+/// Headers of one connection (RFC 9110, section 7.6.1), besides those that `Connection` names. Trailers are not
+/// passed on, and so neither is what announces them.
+const HOP_BY_HOP: [HeaderName; 11] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -22,7 +23,22 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// What `Connection` cannot take away, nor what is in [`OURS`]: what a body is, where it goes, and what
+/// protects it. A client that named what a proxy in front says of it could otherwise make it unsaid.
+const KEPT: [HeaderName; 7] = [
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::HOST,
+    HeaderName::from_static("mdm-signature"),
+    HeaderName::from_static("ms-signature"),
+    HeaderName::from_static("x-syncml-hmac"),
 ];
 
 /// What clients may not say of themselves.
@@ -49,16 +65,13 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        // A client must not be able to have these taken away.
-        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH && *name != header::CONTENT_TYPE)
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !KEPT.contains(name) && !OURS.contains(name))
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
-    headers.remove("proxy-connection");
 }
 
 /// Gets a request's headers ready for a server.

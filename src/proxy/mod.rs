@@ -42,6 +42,7 @@ mod trial;
 pub use earlier::Earlier;
 pub use exchange::{Connection, Ruled};
 pub use framing::HEAD;
+pub use gather::Gone;
 pub use live::{Live, LiveSite};
 pub use record::Record;
 

@@ -1,6 +1,6 @@
 //! One connection, from the first byte to the last.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{error::Error, io, net::SocketAddr, sync::Arc};
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::{
@@ -18,7 +18,7 @@ use super::{
     Context, Phase,
     listener::{Front, Listening, canonical},
     proxy_protocol,
-    pulse::{Expired, Noticed, Pulse},
+    pulse::{Expired, Noticed, Pulse, Socket},
     tls::ClientCertificate,
 };
 use crate::{
@@ -32,6 +32,9 @@ use crate::{
 
 /// How many requests may be under way on one HTTP/2 connection.
 const STREAMS: u32 = 100;
+
+/// What is known of a request of HTTP/2 that never came here: it was malformed, or taken back at once.
+const RESET: &str = "the stream was reset before there was a request";
 
 /// Serves a connection.
 pub(super) async fn serve(
@@ -115,7 +118,7 @@ async fn is_closed(stream: &TcpStream) -> bool {
 /// Speaks HTTP over a connection until one side has had enough.
 async fn http<S>(stream: S, h2: bool, connection: Arc<Connection>, context: &Context, limits: &Limits)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Socket + Unpin + Send + 'static,
 {
     let pulse = Arc::new(Pulse::new(!h2));
     let stack = proxy::stack(&context.shared, Arc::clone(&connection), Arc::clone(&pulse));
@@ -138,24 +141,39 @@ where
         // the next answer, or when there is none for a while.
         watch(connection, |_| pulse.leave(), &pulse, limits, context).await
     };
+    let failed = |reason, detail: Option<&str>, status| failed(reason, detail, status, &connection, context);
+    // What came of no request, in HTTP/2; and in any case the connection, when it did not even come to that.
+    let lost = |reason, detail: Option<&str>, least: u32| (0..pulse.lost().max(least)).for_each(|_| failed(reason, detail, None));
     match ended {
-        Ended::Closed => {}
+        Ended::Closed if *context.phase.borrow() > Phase::Serving => lost(Reason::Draining, None, 0),
+        Ended::Closed if pulse.in_head() => lost(Reason::ClientGone, None, 0),
+        Ended::Closed => lost(Reason::BadHttp, Some(RESET), 0),
         Ended::Failed(error) if error.is_parse() => {
             let status = if error.is_parse_too_large() { 431 } else { 400 };
-            failed(Reason::BadHttp, Some(&error.to_string()), Some(status), &connection, context);
+            failed(Reason::BadHttp, Some(&error.to_string()), Some(status));
         }
+        Ended::Failed(error) if h2 && !is_of_the_socket(&error) => lost(Reason::BadHttp, Some(&explained(&error)), 1),
         Ended::Failed(error) => {
             tracing::debug!(%error, peer = %connection.peer, "connection broke off");
             // Requests that were under way have lines of their own.
-            if pulse.in_head() {
-                failed(Reason::ClientGone, None, None, &connection, context);
-            }
+            lost(Reason::ClientGone, None, pulse.in_head().into());
         }
-        Ended::Expired(Expired::Head) if pulse.bytes_in() == 0 || pulse.in_head() => {
-            failed(Reason::ConnectionTooSlow, None, None, &connection, context);
+        Ended::Expired(Expired::Head) => lost(Reason::ConnectionTooSlow, None, (pulse.is_unused() || pulse.in_head()).into()),
+        Ended::Expired(expired) => {
+            tracing::debug!(?expired, peer = %connection.peer, "connection ended");
+            lost(Reason::BadHttp, Some(RESET), 0);
         }
-        Ended::Expired(expired) => tracing::debug!(?expired, peer = %connection.peer, "connection ended"),
     }
+}
+
+/// Whether the socket failed, and not what came over it.
+fn is_of_the_socket(error: &hyper::Error) -> bool {
+    error.source().is_some_and(<dyn Error>::is::<io::Error>)
+}
+
+/// An error with what is behind it.
+fn explained(error: &hyper::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 /// How a connection ended.

@@ -1,7 +1,8 @@
 //! Follows the requests on an HTTP/1 connection byte by byte, for the one thing that hyper does not tell:
-//! whether a request came with both `Content-Length` and `Transfer-Encoding`, of which hyper drops the
-//! first. Two readers of such a request see different bodies; RFC 9112, section 6.3, calls it an attempt
-//! at smuggling. Reads nothing else and decides nothing: what is no request is hyper's to refuse.
+//! whether a request said its length twice. Of `Content-Length` and `Transfer-Encoding` hyper drops the
+//! first, and of equal lengths all but one. Two readers of such a request may see different bodies; RFC
+//! 9112, section 6.3, calls it an attempt at smuggling. Reads nothing else and decides nothing: what is no
+//! request is hyper's to refuse.
 
 /// Where in the stream the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub(super) struct Heads {
     line: Line,
     length: Option<u64>,
     chunked: bool,
+    twice: bool,
     ended: u32,
     ambiguous: Option<u32>,
 }
@@ -55,12 +57,12 @@ impl Line {
 
 impl Default for Heads {
     fn default() -> Self {
-        Self { at: At::RequestLine, line: Line::default(), length: None, chunked: false, ended: 0, ambiguous: None }
+        Self { at: At::RequestLine, line: Line::default(), length: None, chunked: false, twice: false, ended: 0, ambiguous: None }
     }
 }
 
 impl Heads {
-    /// The number of the first request with both headers, counted from 1. hyper closes the connection
+    /// The number of the first request that said its length twice, counted from 1. hyper closes the connection
     /// after it, so there is no second.
     pub(super) const fn ambiguous(&self) -> Option<u32> {
         self.ambiguous
@@ -80,6 +82,11 @@ impl Heads {
                 };
                 continue;
             }
+            if self.at == At::ChunkSize && self.line.0.is_empty() {
+                // However many zeros there are in front of the size of a chunk, they say nothing.
+                let zeros = bytes.iter().take_while(|byte| **byte == b'0').count();
+                bytes = bytes.get(zeros..).unwrap_or_default();
+            }
             let Some(end) = memchr::memchr(b'\n', bytes) else {
                 self.line.add(bytes);
                 return;
@@ -96,13 +103,17 @@ impl Heads {
         match self.at {
             At::RequestLine if empty => {}
             At::RequestLine => {
-                (self.length, self.chunked) = (None, false);
+                (self.length, self.chunked, self.twice) = (None, false, false);
                 self.at = At::Fields;
             }
             At::Fields if empty => self.head_ended(),
             At::Fields => {
                 if let Some(value) = self.line.value(b"content-length") {
-                    self.length = Some(number(value, 10).unwrap_or(0));
+                    let length = number(value, 10);
+                    // One that cannot be read is hyper's to refuse, or is behind more white space than
+                    // there is room for: nobody can say then where the next request begins.
+                    self.twice |= self.length.is_some() || length.is_none();
+                    self.length = Some(length.unwrap_or(0));
                 }
                 self.chunked |= self.line.value(b"transfer-encoding").is_some();
             }
@@ -122,7 +133,7 @@ impl Heads {
 
     fn head_ended(&mut self) {
         self.ended += 1;
-        if self.chunked && self.length.is_some() {
+        if self.twice || (self.chunked && self.length.is_some()) {
             self.ambiguous = Some(self.ended);
         }
         self.at = match self.length {
@@ -162,8 +173,20 @@ mod tests {
     }
 
     #[test]
-    fn only_a_head_with_both_headers_is_ambiguous() {
+    fn only_a_head_with_two_lengths_is_ambiguous() {
+        let padded = |zeros: usize, spaces: usize| {
+            let (zeros, spaces) = ("0".repeat(zeros), " ".repeat(spaces));
+            format!(
+                "POST / HTTP/1.1\r\nTransfer-Encoding:{spaces}chunked\r\n\r\n{zeros}14\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n{zeros}0\r\n\r\n"
+            )
+        };
+        let length = |spaces: usize| format!("POST / HTTP/1.1\r\nContent-Length:{}3\r\n\r\nabc", " ".repeat(spaces));
+        let twice = "POST / HTTP/1.1\r\nContent-Length: 3\r\nX: y\r\nContent-Length: 3\r\n\r\nabc";
         for (stream, expected) in [
+            ([&padded(100, 100), BOTH].concat(), Some(2)),
+            ([&length(20), PLAIN, BOTH].concat(), Some(3)),
+            (length(100), Some(1)),
+            ([PLAIN, twice].concat(), Some(2)),
             ([PLAIN, PLAIN, CHUNKED, BARE, CHUNKED].concat(), None),
             ([PLAIN, CHUNKED, BARE, BOTH, PLAIN].concat(), Some(4)),
             (BOTH.to_owned(), Some(1)),

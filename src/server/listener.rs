@@ -9,11 +9,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
 };
 
 use super::{
@@ -30,6 +31,15 @@ use crate::{
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
+
+/// How many bytes that a client has no room for the kernel keeps, for each connection.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT: u32 = 128 * 1024;
+
+/// How long is waited when none can be accepted, at first and at most, and how often it is said.
+const PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const SAYING: Duration = Duration::from_secs(10);
 
 /// A listener that is bound.
 #[derive(Debug)]
@@ -149,6 +159,7 @@ fn listen(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<std:
 /// One of these for each of so many workers, and each at least once.
 fn share(passed: &[std::net::TcpListener], count: usize) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
     let address = passed.first().ok_or(io::ErrorKind::NotFound)?.local_addr()?;
+    passed.iter().try_for_each(|socket| keep_little(&SockRef::from(socket)))?;
     let shared = passed.iter().cycle().take(count.max(passed.len())).map(std::net::TcpListener::try_clone);
     Ok((address, shared.collect::<io::Result<_>>()?))
 }
@@ -157,13 +168,26 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    keep_little(&socket)?;
     Ok(socket)
+}
+
+/// Leaves what a client does not take with us, where it is noticed. Connections have it from their socket.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn keep_little(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_notsent_lowat(UNSENT)
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn keep_little(_: &Socket) -> io::Result<()> {
+    Ok(())
 }
 
 /// Accepts connections until the drain begins. Those that came before are served.
 pub(super) async fn accept(on: Arc<Listening>, socket: TcpListener, context: Arc<Context>, alive: mpsc::Sender<()>) {
     let mut phase = context.phase.clone();
-    let mut pause = Duration::from_millis(5);
+    let mut pause = PAUSE;
+    let (mut said, mut times): (Option<Instant>, u64) = (None, 0);
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -171,15 +195,19 @@ pub(super) async fn accept(on: Arc<Listening>, socket: TcpListener, context: Arc
         };
         match accepted {
             Ok((stream, peer)) => {
-                pause = Duration::from_millis(5);
+                pause = PAUSE;
                 take(stream, peer, &on, &context, &alive);
             }
             Err(error) if is_the_connections(&error) => {}
             Err(error) => {
                 // Most likely too many open files: accepting again at once would only burn the processor.
-                tracing::error!(listener = &*on.name, %error, "cannot accept connections");
+                times += 1;
+                if said.is_none_or(|at| at.elapsed() >= SAYING) {
+                    tracing::error!(listener = &*on.name, %error, times, "cannot accept connections");
+                    (said, times) = (Some(Instant::now()), 0);
+                }
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(1));
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

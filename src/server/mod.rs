@@ -6,6 +6,7 @@ mod inherited;
 mod listener;
 mod proxy_protocol;
 pub mod pulse;
+mod streams;
 pub mod tls;
 mod workers;
 

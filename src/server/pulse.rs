@@ -17,10 +17,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::Instant,
 };
+use tokio_rustls::server::TlsStream;
 
-use super::heads::Heads;
+use super::{heads::Heads, streams::Streams};
 use crate::{
     decisions::Open,
     policy::{reason::Reason, site::Limits},
@@ -70,7 +72,8 @@ pub struct Pulse {
     /// HTTP/2: answers that have not been handed over to their end, and since when none of them went on.
     owed: AtomicU32,
     owed_since: Moment,
-    bytes_in: AtomicU64,
+    /// HTTP/2: requests that were begun.
+    begun: AtomicU32,
     /// The number of the request whose framing is ambiguous; 0 without.
     ambiguous: AtomicU32,
     /// The process is about to end, and this connection with it.
@@ -109,7 +112,7 @@ impl Pulse {
             blocked_since: Moment::default(),
             owed: AtomicU32::new(0),
             owed_since: Moment::default(),
-            bytes_in: AtomicU64::new(0),
+            begun: AtomicU32::new(0),
             ambiguous: AtomicU32::new(0),
             leaving: AtomicBool::new(false),
             too_slow: AtomicBool::new(false),
@@ -153,10 +156,16 @@ impl Pulse {
         }
     }
 
+    /// Whether the connection is ended because the client sent or took nothing for too long.
+    #[must_use]
+    pub fn is_too_slow(&self) -> bool {
+        self.too_slow.load(Relaxed)
+    }
+
     /// Ends the record of an answer that could not be given to its last byte: by the client's going away,
     /// or because it took nothing for too long.
     pub fn not_answered(&self, record: Open) {
-        if self.too_slow.load(Relaxed) {
+        if self.is_too_slow() {
             record.fail(Reason::ClientTooSlow);
         }
     }
@@ -177,10 +186,16 @@ impl Pulse {
         if awaiting { self.body_since.set_if_never(self.born) } else { self.body_since.clear() }
     }
 
-    /// How many bytes have come.
+    /// How many requests of HTTP/2 were begun that none came of.
     #[must_use]
-    pub fn bytes_in(&self) -> u64 {
-        self.bytes_in.load(Relaxed)
+    pub fn lost(&self) -> u32 {
+        self.begun.load(Relaxed).saturating_sub(self.requests.load(Relaxed))
+    }
+
+    /// Whether no request ever came.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.requests.load(Relaxed) == 0
     }
 
     /// Whether part of a request head is there that no request came of.
@@ -189,10 +204,20 @@ impl Pulse {
         self.head_since.0.load(Relaxed) != 0
     }
 
-    fn read(&self, bytes: usize) {
-        self.bytes_in.fetch_add(bytes as u64, Relaxed);
-        if self.heads_are_bytes && self.under_way.load(Relaxed) == 0 {
-            self.head_since.set_if_never(self.born);
+    fn read(&self, bytes: &[u8], reads: &mut Reads) {
+        match reads {
+            Reads::Heads(heads) => {
+                if self.under_way.load(Relaxed) == 0 {
+                    self.head_since.set_if_never(self.born);
+                }
+                heads.read(bytes);
+                self.ambiguous.store(heads.ambiguous().unwrap_or(0), Relaxed);
+            }
+            Reads::Streams(streams) => {
+                streams.read(bytes);
+                self.begun.store(streams.begun(), Relaxed);
+                if streams.in_head() { self.head_since.set_if_never(self.born) } else { self.head_since.clear() }
+            }
         }
     }
 
@@ -289,14 +314,43 @@ impl Drop for UnderWay {
 
 /// A socket whose reads and writes are noticed.
 #[derive(Debug)]
-pub struct Noticed<T> {
+pub struct Noticed<T: Socket> {
     inner: T,
     pulse: Arc<Pulse>,
-    heads: Heads,
+    reads: Reads,
 }
 
-impl<T> Drop for Noticed<T> {
+/// What is read is followed, by what it is.
+#[derive(Debug)]
+enum Reads {
+    Heads(Heads),
+    Streams(Streams),
+}
+
+/// A socket that can be closed the hard way.
+pub trait Socket {
+    /// What the client has not taken is thrown away when the socket is closed.
+    fn discard(&self);
+}
+
+impl Socket for TcpStream {
+    fn discard(&self) {
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Socket for Box<TlsStream<TcpStream>> {
+    fn discard(&self) {
+        self.get_ref().0.discard();
+    }
+}
+
+impl<T: Socket> Drop for Noticed<T> {
     fn drop(&mut self) {
+        // The kernel would go on for hours to hand an answer to a client that takes a few bytes at a time.
+        if self.pulse.is_too_slow() {
+            self.inner.discard();
+        }
         // What was not written will not be. The answers hold the pulse, which holds them.
         let answers = std::mem::take(&mut *self.pulse.answers());
         for (record, _under_way) in answers {
@@ -305,11 +359,12 @@ impl<T> Drop for Noticed<T> {
     }
 }
 
-impl<T> Noticed<T> {
+impl<T: Socket> Noticed<T> {
     /// Wraps a socket.
     #[must_use]
     pub fn new(inner: T, pulse: Arc<Pulse>) -> Self {
-        Self { inner, pulse, heads: Heads::default() }
+        let reads = if pulse.heads_are_bytes { Reads::Heads(Heads::default()) } else { Reads::Streams(Streams::default()) };
+        Self { inner, pulse, reads }
     }
 
     fn wrote<R>(&self, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
@@ -322,24 +377,20 @@ impl<T> Noticed<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Noticed<T> {
+impl<T: AsyncRead + Socket + Unpin> AsyncRead for Noticed<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let read = buf.filled().get(before..).unwrap_or_default();
         if !read.is_empty() {
             let this = &mut *self;
-            this.pulse.read(read.len());
-            if this.pulse.heads_are_bytes {
-                this.heads.read(read);
-                this.pulse.ambiguous.store(this.heads.ambiguous().unwrap_or(0), Relaxed);
-            }
+            this.pulse.read(read, &mut this.reads);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Noticed<T> {
+impl<T: AsyncWrite + Socket + Unpin> AsyncWrite for Noticed<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.wrote(result)

@@ -24,7 +24,7 @@ use std::{
 use rustls::{ClientConfig, RootCertStore};
 
 pub use self::{address::Address, body::Incoming, state::Status};
-use crate::{policy::site::Server, server::tls};
+use crate::{policy::site::Server, proxy::Gone, server::tls};
 
 /// How many sessions are known to be at an address, and for how long after their last message.
 const SESSIONS: u64 = 200_000;
@@ -70,9 +70,7 @@ pub enum Failure {
     /// As many requests as may be were under way: nothing was sent.
     Busy,
     /// The request's body was not all there.
-    Body,
-    /// The request's body is larger than the limit.
-    BodyTooLarge,
+    Body(Gone),
 }
 
 impl Upstream {
@@ -126,7 +124,9 @@ impl Upstream {
         let later = session.is_some_and(|session| !session.first);
         let known = key.filter(|_| later).and_then(|key| sessions.at.get(&key));
         let stays = known.and_then(|index| self.addresses.get(index)).filter(is_new).filter(|at| !at.state.is_out());
-        let start = self.next.fetch_add(1, Ordering::Relaxed) % self.addresses.len();
+        // Only those that choose take turns: sessions of two messages would all begin at the same address.
+        let turn = if stays.is_some() { 0 } else { self.next.fetch_add(1, Ordering::Relaxed) };
+        let start = turn % self.addresses.len();
         let from = || self.addresses.iter().cycle().skip(start).take(self.addresses.len()).filter(is_new);
         let pending = |address: &&Arc<Address>| address.state.pending.load(Ordering::Relaxed);
         let least = || from().filter(|address| !address.state.is_out()).min_by_key(pending);
@@ -141,12 +141,10 @@ impl Upstream {
 impl Failure {
     /// Which side broke off: an error of the body that is sent is the device's.
     fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut ours = false;
         let mut source = Some(error);
         while let Some(error) = source {
-            ours |= error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user);
-            if let Some(error) = error.downcast_ref::<io::Error>().filter(|_| ours) {
-                return if error.kind() == io::ErrorKind::FileTooLarge { Self::BodyTooLarge } else { Self::Body };
+            if let Some(gone) = error.downcast_ref::<Gone>() {
+                return Self::Body(*gone);
             }
             source = error.source();
         }

@@ -98,7 +98,7 @@ impl State {
             Failure::Broke => &self.broke,
             Failure::TooSlow => &self.too_slow,
             Failure::Busy => &self.busy,
-            Failure::Body | Failure::BodyTooLarge => return None,
+            Failure::Body(_) => return None,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if failure == Failure::Busy {
@@ -146,6 +146,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Gone;
 
     #[tokio::test(start_paused = true)]
     async fn an_address_is_left_out_for_longer_each_time_until_it_answers() {
@@ -162,7 +163,7 @@ mod tests {
         assert!(!state.succeeded());
         assert_eq!(state.failed(Failure::Unreachable, 2), None);
         assert_eq!(state.failed(Failure::Unreachable, 2), Some(FIRST));
-        assert_eq!(state.failed(Failure::BodyTooLarge, 1), None, "the device's fault");
+        assert_eq!(state.failed(Failure::Body(Gone::TooLarge), 1), None, "the device's fault");
         let status = state.status(String::new());
         assert_eq!((status.unreachable, status.broke, status.too_slow, status.ejections), (2, 9, 8, 9));
     }

@@ -132,6 +132,14 @@ impl Served {
         Self::spawn(command)
     }
 
+    /// The same, with a limit of the shell's.
+    pub(crate) fn limited(folder: &Path, limit: &str) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit {limit} && exec \"$0\" serve --policies \"$1\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_protover")]).arg(folder).stdout(Stdio::null());
+        Self::spawn(command)
+    }
+
     /// By a command that becomes protover.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -159,6 +167,24 @@ impl Served {
                 return line;
             }
         }
+    }
+
+    /// How often a line with these words comes until so much time has passed.
+    pub(crate) fn times(&self, words: &str, span: Duration) -> usize {
+        let until = Instant::now() + span;
+        let mut times = 0;
+        while let Ok(line) = self.stderr.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            times += usize::from(line.contains(words));
+        }
+        times
+    }
+
+    /// How much processor time it has used.
+    pub(crate) fn processor(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let ticks = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
+        // There are a hundred in a second, whatever the kernel counts in itself.
+        Duration::from_millis(ticks.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -10,6 +10,7 @@
 
 mod account;
 mod activation;
+mod addresses;
 mod admin;
 mod bootstrap;
 mod certificates;
@@ -17,7 +18,10 @@ mod cli;
 mod corpus;
 mod device;
 mod discover;
+mod downgrade;
 mod fates;
+mod files;
+mod hops;
 mod http;
 mod inspect;
 mod life;
@@ -40,6 +44,8 @@ mod rig;
 mod rotation;
 mod service;
 mod sessions;
+mod slow;
+mod smuggling;
 mod step_down;
 mod store;
 mod telemetry;

@@ -21,7 +21,7 @@ use crate::rig::{Answer, Does, PATIENCE, Rig, Upstream, message, nobody, numbere
 const XML: &str = "application/vnd.syncml.dm+xml";
 
 /// A site with one server at these addresses.
-fn at(addresses: &[SocketAddr], more: &str) -> String {
+pub(crate) fn at(addresses: &[SocketAddr], more: &str) -> String {
     let urls: Vec<String> = addresses.iter().map(|address| format!("\"http://{address}\"")).collect();
     format!(
         "[site]\nname = \"s\"\nhosts = [\"dm.example\"]\n[[server]]\nname = \"upstream\"\nurls = [{}]\nspeaks = [\"DM/1.2\"]\n{more}\n",
@@ -29,11 +29,11 @@ fn at(addresses: &[SocketAddr], more: &str) -> String {
     )
 }
 
-fn status(rig: &Rig) -> Vec<Status> {
+pub(crate) fn status(rig: &Rig) -> Vec<Status> {
     rig.proxy.watched().live().sites()[0].upstreams[0].status()
 }
 
-async fn until(rig: &Rig, what: &str, holds: impl Fn(&[Status]) -> bool) {
+pub(crate) async fn until(rig: &Rig, what: &str, holds: impl Fn(&[Status]) -> bool) {
     let began = Instant::now();
     while !holds(&status(rig)) {
         assert!(began.elapsed() < PATIENCE, "{what}: {:?}", status(rig));
@@ -41,7 +41,7 @@ async fn until(rig: &Rig, what: &str, holds: impl Fn(&[Status]) -> bool) {
     }
 }
 
-fn in_session(session: &str, number: u32) -> Vec<u8> {
+pub(crate) fn in_session(session: &str, number: u32) -> Vec<u8> {
     let alert = "<Alert><CmdID>1</CmdID><Data>1201</Data></Alert>";
     let commands = if number == 1 {
         alert
@@ -52,7 +52,7 @@ fn in_session(session: &str, number: u32) -> Vec<u8> {
     post("", message.replace("<SessionID>0A<", &format!("<SessionID>{session}<")).as_bytes())
 }
 
-async fn passes(rig: &Rig) -> Answer {
+pub(crate) async fn passes(rig: &Rig) -> Answer {
     rig.send(post("", message("1.2", "DM/1.2").as_bytes())).await
 }
 
