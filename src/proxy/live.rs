@@ -34,26 +34,25 @@ pub struct LiveSite {
 }
 
 impl Live {
-    /// Makes a policy ready to be used. Servers that `before` has too keep their connections.
+    /// Makes a policy ready to be used. Servers that `before` has too, in the same site, keep their connections
+    /// and what is known of their addresses.
     ///
     /// # Errors
     /// When a PEM file of a server, or a file with secrets, cannot be used.
     pub fn new(policies: Policies, before: Option<&Self>) -> io::Result<Self> {
-        let before_sites = before.iter().flat_map(|live| &live.sites).flat_map(|site| &site.upstreams);
-        let known: Vec<&Upstream> = before_sites.chain(before.iter().flat_map(|live| &live.gateways)).collect();
-        let upstream = |server: &Arc<Server>| match known.iter().find(|upstream| upstream.server() == server) {
-            Some(upstream) => Ok((*upstream).clone()),
-            None => Upstream::new(server),
-        };
         let sites = policies.sites.iter().map(|site| {
-            let upstreams = site.servers.iter().map(upstream).collect::<io::Result<_>>()?;
+            // Those of the same site only, so that what is counted for a server is its own.
+            let old = before.iter().flat_map(|live| &live.sites).find(|old| old.site.name == site.name);
+            let known = old.map_or(&[][..], |old| &old.upstreams);
+            let upstreams = site.servers.iter().map(|server| kept_or_new(server, known)).collect::<io::Result<_>>()?;
             let secrets = site.secrets.as_deref().map(Secrets::load).transpose()?;
             Ok(Arc::new(LiveSite { site: Arc::clone(site), upstreams, secrets }))
         });
         let sites = sites.collect::<io::Result<_>>()?;
+        let known = before.map_or(&[][..], |live| &live.gateways);
         let gateways = policies.settings.listeners.iter().filter_map(|listener| {
             let url = listener.gateway.clone()?;
-            Some(upstream(&Arc::new(Server::gateway(&listener.name, url))))
+            Some(kept_or_new(&Arc::new(Server::gateway(&listener.name, url)), known))
         });
         let gateways = gateways.collect::<io::Result<_>>()?;
         let paces = Paces::new(&policies.settings.limits, before.map(|before| &before.paces));
@@ -78,6 +77,12 @@ impl Live {
     #[must_use]
     pub fn sites(&self) -> &[Arc<LiveSite>] {
         &self.sites
+    }
+
+    /// The push gateways, in the order of their listeners.
+    #[must_use]
+    pub fn gateways(&self) -> &[Upstream] {
+        &self.gateways
     }
 
     /// The push gateway behind a listener.
@@ -117,6 +122,13 @@ impl Live {
     #[must_use]
     pub const fn versions(&self) -> &VersionTable {
         &self.policies.versions
+    }
+}
+
+fn kept_or_new(server: &Arc<Server>, known: &[Upstream]) -> io::Result<Upstream> {
+    match known.iter().find(|upstream| upstream.server() == server) {
+        Some(upstream) => Ok(upstream.clone()),
+        None => Upstream::new(server),
     }
 }
 

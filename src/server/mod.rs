@@ -29,7 +29,7 @@ use crate::{
     policy::site::{Policies, Settings},
     proxy::{Earlier, Live, Shared},
     store,
-    telemetry::Now,
+    telemetry::{Address, Expires, Now},
 };
 use listener::Listening;
 
@@ -231,16 +231,32 @@ impl Watched {
         let (permits, ceiling) = &self.connections;
         let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let expiries = self.shared.expiries.load();
-        let expiry = |expiry: &tls::Expiry| {
-            let file = expiry.expires.file.display().to_string();
-            (expiry.listener.to_string(), file, i64::try_from(seconds(expiry.expires.at)).unwrap_or(i64::MAX))
+        let expiry = |expiry: &tls::Expiry| Expires {
+            listener: Arc::clone(&expiry.listener),
+            certificate: expiry.expires.file.display().to_string(),
+            seconds: i64::try_from(seconds(expiry.expires.at)).unwrap_or(i64::MAX),
         };
         Now {
             connections: ceiling.saturating_sub(permits.available_permits()),
             draining: self.shared.draining.load(Ordering::Relaxed),
             lost: self.shared.log.lost(),
             expiries: expiries.iter().map(expiry).collect(),
+            addresses: self.addresses(),
         }
+    }
+
+    /// Every address of every server, push gateways last.
+    fn addresses(&self) -> Vec<Address> {
+        let live = self.shared.live.load();
+        let of_sites =
+            live.sites().iter().flat_map(|live| live.upstreams.iter().map(|upstream| (Some(&live.site.name), upstream)));
+        let all = of_sites.chain(live.gateways().iter().map(|gateway| (None, gateway)));
+        let addresses = all.flat_map(|(site, upstream)| {
+            let server = &upstream.server().name;
+            let of = move |status| Address { site: site.cloned(), server: Arc::clone(server), status };
+            upstream.status().into_iter().map(of)
+        });
+        addresses.collect()
     }
 }
 

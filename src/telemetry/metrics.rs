@@ -1,54 +1,23 @@
-//! What Prometheus asks for. Label sets are bounded: sites, servers and listeners are those of the policies,
+//! What is counted for Prometheus. Label sets are bounded: sites, servers and listeners are those of the policies,
 //! and a version that nobody knows is `unrecognised`, whatever it says.
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::text::{encode_eof, encode_registry},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
-use crate::{
-    decisions::{Kind, Record},
-    syncml::version::Declared,
+use super::{
+    labels::{ByResult, ByServer, BySite, Decision, Site},
+    now::Now,
 };
-
-/// What a decision is counted by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Decision {
-    site: String,
-    kind: &'static str,
-    declared: String,
-    verdict: &'static str,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BySite {
-    site: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByServer {
-    site: String,
-    server: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByResult {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByCertificate {
-    listener: String,
-    certificate: String,
-}
+use crate::decisions::{Kind, Record};
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -62,10 +31,6 @@ pub struct Metrics {
     sent: Family<BySite, Counter>,
     degraded: Counter,
     reloads: Family<ByResult, Counter>,
-    connections: Gauge,
-    draining: Gauge,
-    expiry: Family<ByCertificate, Gauge>,
-    lost: Counter,
     reachable: Family<ByServer, Gauge>,
 }
 
@@ -96,15 +61,6 @@ impl Default for Metrics {
         registry.register("store_degraded", "Requests for which the store did not answer", degraded.clone());
         let reloads = Family::<ByResult, Counter>::default();
         registry.register("reloads", "Reloads of the policies", reloads.clone());
-        let connections = Gauge::default();
-        registry.register("connections", "Connections of clients that are open", connections.clone());
-        let draining = Gauge::default();
-        registry.register("draining", "Whether protover is shutting down", draining.clone());
-        let expiry = Family::default();
-        let help = "When certificates of listeners expire, in seconds since 1970";
-        registry.register_with_unit("certificate_expiry", help, Unit::Seconds, expiry.clone());
-        let lost = Counter::default();
-        registry.register("decision_lines_lost", "Decision lines that could not be written", lost.clone());
         let reachable = Family::default();
         registry.register("server_reachable", "Whether a server took a connection when it was asked last", reachable.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -113,54 +69,23 @@ impl Default for Metrics {
             drop(reloads.get_or_create(&ByResult { result }));
         }
         let registry = Mutex::new(registry);
-        Self {
-            registry,
-            decisions,
-            durations,
-            upstream,
-            received,
-            sent,
-            degraded,
-            reloads,
-            connections,
-            draining,
-            expiry,
-            lost,
-            reachable,
-        }
+        Self { registry, decisions, durations, upstream, received, sent, degraded, reloads, reachable }
     }
-}
-
-/// What is looked up when somebody asks.
-#[derive(Clone, Debug, Default)]
-pub struct Now {
-    /// Connections of clients that are open.
-    pub connections: usize,
-    /// Whether protover is shutting down.
-    pub draining: bool,
-    /// Decision lines that could not be written.
-    pub lost: u64,
-    /// Listener, certificate, and when that expires, in seconds since 1970.
-    pub expiries: Vec<(String, String, i64)>,
 }
 
 impl Metrics {
     /// Counts a decision.
     pub fn decided(&self, record: &Record, duration: Duration) {
-        let site = record.site.as_deref().unwrap_or("none").to_owned();
-        let declared = match &record.declared {
-            Some(Declared::Known(version)) => version.to_string(),
-            Some(Declared::Unrecognised(_)) => "unrecognised".to_owned(),
-            None => "none".to_owned(),
-        };
+        let site = Site(record.site.clone());
+        let declared = record.declared.as_ref().into();
         let (verdict, reason) = (record.verdict.code(), record.reason.code());
         let by = Decision { site: site.clone(), kind: record.kind.code(), declared, verdict, reason };
         self.decisions.get_or_create(&by).inc();
         if record.kind == Kind::Connection {
             return;
         }
-        if let (Some(took), Some(server)) = (record.upstream, record.server.as_deref()) {
-            let by = ByServer { site: site.clone(), server: server.to_owned() };
+        if let (Some(took), Some(server)) = (record.upstream, &record.server) {
+            let by = ByServer { site: site.clone(), server: Arc::clone(server) };
             self.upstream.get_or_create(&by).observe(took.as_secs_f64());
         }
         if record.store == Some("degraded") {
@@ -183,27 +108,21 @@ impl Metrics {
     }
 
     /// Takes down whether a server took a connection.
-    pub fn reachable(&self, site: &str, server: &str, reachable: bool) {
-        let by = ByServer { site: site.to_owned(), server: server.to_owned() };
+    pub fn reachable(&self, site: &Arc<str>, server: &Arc<str>, reachable: bool) {
+        let by = ByServer { site: Site(Some(Arc::clone(site))), server: Arc::clone(server) };
         self.reachable.get_or_create(&by).set(i64::from(reachable));
     }
 
     /// The text for Prometheus.
     #[must_use]
     pub fn text(&self, now: &Now) -> String {
-        self.connections.set(i64::try_from(now.connections).unwrap_or(i64::MAX));
-        self.draining.set(i64::from(now.draining));
-        let lost = now.lost.saturating_sub(self.lost.get());
-        self.lost.inc_by(lost);
-        self.expiry.clear();
-        for (listener, certificate, seconds) in &now.expiries {
-            let by = ByCertificate { listener: listener.clone(), certificate: certificate.clone() };
-            self.expiry.get_or_create(&by).set(*seconds);
-        }
+        let looked_up = now.registry();
+        let counted = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing to a string does not fail.
-        let _ = encode(&mut text, &registry);
+        let _ = encode_registry(&mut text, &counted);
+        let _ = encode_registry(&mut text, &looked_up);
+        let _ = encode_eof(&mut text);
         text
     }
 }

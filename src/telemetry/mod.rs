@@ -1,10 +1,13 @@
 //! Diagnostics: what protover says about itself, on stderr; and what it counts. The decision log is
 //! something else and goes its own way.
 
+mod labels;
 pub mod manager;
 mod metrics;
+mod now;
 
-pub use metrics::{Metrics, Now};
+pub use metrics::Metrics;
+pub use now::{Address, Expires, Now};
 
 use std::{
     env,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A process with an admin listener, and where that is.
-async fn served(home: &Path, admin: &str, sites: &str) -> (Served, SocketAddr) {
+pub(crate) async fn served(home: &Path, admin: &str, sites: &str) -> (Served, SocketAddr) {
     let address = nobody().await;
     let folder = home.join("policies");
     write(&folder, &format!("[admin]\naddress = \"{address}\"\n{admin}\n"), sites);
@@ -32,7 +32,7 @@ async fn served(home: &Path, admin: &str, sites: &str) -> (Served, SocketAddr) {
     (served, address)
 }
 
-async fn ask(address: SocketAddr, method: &str, path: &str, more: &str) -> Answer {
+pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str, more: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let host = if more.contains("Host:") { String::new() } else { format!("Host: {address}\r\n") };
     let head = format!("{method} {path} HTTP/1.1\r\n{host}{more}Connection: close\r\n\r\n");
@@ -40,7 +40,7 @@ async fn ask(address: SocketAddr, method: &str, path: &str, more: &str) -> Answe
     Answer::read(&mut stream).await
 }
 
-async fn get(address: SocketAddr, path: &str) -> Answer {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
     ask(address, "GET", path, "").await
 }
 
@@ -233,15 +233,16 @@ async fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
         certs.join("server.pem").display().to_string(),
         certs.join("server.key").display().to_string()
     );
-    let (served, admin) = served(home.path(), &tls, &site(upstream.address, "[\"DM/1.2\"]", "")).await;
+    let policy = site(upstream.address, "[\"DM/1.2\"]", "") + "\nhealth = { path = \"/\", interval = \"100ms\" }\n";
+    let (served, admin) = served(home.path(), &tls, &policy).await;
     send(&served, &message("1.2", "DM/1.2")).await;
-    // As above: the record may come after the answer.
+    // As above: the record may come after the answer, and so may the first health check.
     let began = Instant::now();
-    while get(admin, "/decisions").await.text().trim() == "[]" {
-        assert!(began.elapsed() < PATIENCE, "no decision");
+    let mut text = String::new();
+    while !(text.contains("protover_decisions_total{") && text.contains("protover_address_healthy{")) {
+        text = get(admin, "/metrics").await.text();
+        assert!(began.elapsed() < PATIENCE, "{text}");
     }
-    get(admin, "/readyz").await;
-    let text = get(admin, "/metrics").await.text();
     let there = names(&text);
     let dashboard = include_str!("../../dist/grafana/protover.json");
     let rules = include_str!("../../dist/prometheus/protover.rules.yml");

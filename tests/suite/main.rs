@@ -27,6 +27,7 @@ mod inspect;
 mod life;
 mod macs;
 mod matrix;
+mod metrics;
 mod mtls;
 mod notify;
 mod old_handsets;
