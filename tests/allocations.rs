@@ -5,8 +5,18 @@ use std::{hint::black_box, time::Duration};
 
 use futures_util::FutureExt;
 use protover::{
-    policy, store,
-    syncml::{self, header::Encoding},
+    decisions::{Kind, Log},
+    policy::{
+        self,
+        reason::{Reason, Verdict},
+    },
+    store,
+    syncml::{
+        self,
+        header::Encoding,
+        version::{Declared, Version},
+    },
+    telemetry::Metrics,
 };
 
 #[test]
@@ -42,4 +52,29 @@ fn a_million_values_stay_within_the_size_of_the_memory_store() {
     assert!(store.get("operator/IMEI:000000000999999/1F", None).now_or_never().unwrap().unwrap().is_some());
     let most = usize::try_from(counted.bytes_max).unwrap();
     assert!((SIZE / 2..SIZE + SIZE / 8).contains(&most), "{most} of {SIZE}");
+}
+
+#[test]
+fn counting_a_decision_allocates_nothing_after_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let decisions =
+        policy::site::Decisions { to: policy::site::DecisionsTo::File(folder.path().join("log")), ..Default::default() };
+    let log = Log::start(&decisions).unwrap();
+    let metrics = Metrics::default();
+    let mut open = log.open("devices".into(), ([192, 0, 2, 7], 49152).into(), Kind::Message);
+    open.site = Some("operator".into());
+    open.server = Some("dm".into());
+    open.declared = Some(Declared::Known(Version::DM_1_2));
+    open.upstream = Some(Duration::from_millis(3));
+    open.store = Some("degraded");
+    open.syncml_status = Some(513);
+    (open.verdict, open.reason) = (Verdict::Refuse, Reason::UnsupportedVersion);
+    let count = || allocation_counter::measure(|| metrics.decided(&open, Duration::from_millis(4))).count_total;
+    assert!(count() > 0, "the first makes room for its samples");
+    assert_eq!(count(), 0);
+    open.declared = Some(Declared::Unrecognised("DM/9.9".into()));
+    let count = || allocation_counter::measure(|| metrics.decided(&open, Duration::from_millis(4))).count_total;
+    count();
+    assert_eq!(count(), 0, "nor for what is not recognised");
+    open.finish();
 }
