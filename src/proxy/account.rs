@@ -244,7 +244,7 @@ pub(super) async fn answered_here(exchange: Exchange, mut remembered: Remembered
     let last = account.and_then(|account| account.injected.list.last().map(|one| one.answer.clone())).unwrap_or_default();
     let Some(known) = message else { return Box::new(refuse::http_400("", carried)) };
     let message = reply::nothing_more(&plain, &known.index, &last);
-    Box::new(Ruled::answered(refuse::syncml(message, &collected.parts, &plain, &known, &collected.site, None), carried))
+    Box::new(Ruled::answered(refuse::syncml(message, &collected.parts, &known, &collected.site, None), carried))
 }
 
 /// Puts the next step into an answer, or the one that was put there before when the device asks again.

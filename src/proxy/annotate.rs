@@ -348,7 +348,7 @@ fn cannot_come(
     let message = reply::cannot_come(plain, &known.index);
     let mut like = Response::from_parts(head, ());
     *like.status_mut() = StatusCode::OK;
-    let mut response = refuse::syncml(message, parts, plain, known, &returns.site, Some(like));
+    let mut response = refuse::syncml(message, parts, known, &returns.site, Some(like));
     refuse::hinted(&mut response, &returns.decision, &mut carried);
     Ruled::answered(response, carried)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tower::Service;
 
 use super::{
@@ -122,11 +122,11 @@ fn is_first(plain: &[u8], index: &HeaderIndex) -> bool {
 }
 
 pub(crate) fn integrity(headers: &HeaderMap) -> Integrity {
-    const HMAC: &str = "x-syncml-hmac";
-    const SIGNATURES: [&str; 2] = ["ms-signature", "mdm-signature"];
+    const HMAC: HeaderName = HeaderName::from_static("x-syncml-hmac");
+    const SIGNATURES: [HeaderName; 2] = [HeaderName::from_static("ms-signature"), HeaderName::from_static("mdm-signature")];
     if headers.contains_key(HMAC) {
         Integrity::Hmac
-    } else if SIGNATURES.iter().any(|name| headers.contains_key(*name)) {
+    } else if SIGNATURES.iter().any(|name| headers.contains_key(name)) {
         Integrity::Signed
     } else {
         Integrity::None

@@ -1,7 +1,7 @@
 //! What must not pass: requests that two readers could read in two ways. hyper takes them; nginx
 //! does not, and neither does protover.
 
-use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header, uri::Authority};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, Version, header, uri::Authority};
 
 /// Why a request is refused, as a status and words for the client.
 pub(super) type Refusal = (StatusCode, &'static str);
@@ -14,7 +14,7 @@ const fn bad(why: &'static str) -> Refusal {
 pub const HEAD: usize = 32 * 1024;
 
 /// Headers that say where a request begins, ends and goes, as a careless server may read them too.
-const FRAMING: [&str; 2] = ["transfer_encoding", "content_length"];
+const FRAMING: [HeaderName; 2] = [HeaderName::from_static("transfer_encoding"), HeaderName::from_static("content_length")];
 
 /// Checks the head of a request. `ambiguous` says that it had both Content-Length and Transfer-Encoding, or
 /// one of them twice, which hyper does not show.
@@ -31,7 +31,7 @@ pub(super) fn check<B>(request: &Request<B>, ambiguous: bool) -> Result<(), Refu
         return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header too large"));
     }
     // `Transfer_Encoding` is `Transfer-Encoding` to a server that speaks CGI.
-    if FRAMING.iter().any(|name| headers.contains_key(*name)) {
+    if FRAMING.iter().any(|name| headers.contains_key(name)) {
         return Err(bad("underscore in the name of a framing header"));
     }
     length(request.version(), headers)?;
@@ -109,7 +109,7 @@ fn plain(authority: &Authority) -> bool {
 }
 
 /// The value of a header that may be there once.
-fn one<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Result<Option<&'a str>, ()> {
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

@@ -1,5 +1,7 @@
 //! Answers in the server's stead.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 
@@ -71,7 +73,7 @@ pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Deci
     }
     carried.open.syncml_status = Some(status.0);
     let message = reply::cannot_go(&plain, &known.index, obstacle);
-    let mut response = syncml(message, &collected.parts, &plain, &known, &collected.site, None);
+    let mut response = syncml(message, &collected.parts, &known, &collected.site, None);
     hinted(&mut response, decision, &mut carried);
     Ruled::answered(response, carried)
 }
@@ -89,7 +91,7 @@ fn server_3(
     let (recommended, supported) = (decision.recommended(), decision.supported());
     let table = carried.live.versions();
     let message = reply::refusal(plain, &known.index, &reply::Refusal { status, supported, recommended, table });
-    let mut response = syncml(message, parts, plain, known, site, None);
+    let mut response = syncml(message, parts, known, site, None);
     carried.open.syncml_status = Some(status.0);
     hinted(&mut response, decision, &mut carried);
     Ruled::answered(response, carried)
@@ -102,12 +104,11 @@ pub(super) fn hinted(response: &mut Response<Answer>, decision: &Decision, carri
     }
 }
 
-/// A response with a message that protover wrote, in answer to `plain`: the request's own media type,
+/// A response with a message that protover wrote, in answer to the request: its own media type,
 /// with the versions that the message has. `like` is a server's head to keep, when there is one.
 pub(super) fn syncml(
     message: Vec<u8>,
     parts: &Parts,
-    plain: &Bytes,
     known: &Known,
     site: &LiveSite,
     like: Option<Response<()>>,
@@ -121,11 +122,15 @@ pub(super) fn syncml(
         (Family::SyncMl, Encoding::Wbxml) => "application/vnd.syncml+wbxml",
     };
     let content_type = if same_encoding { theirs } else { plain_type };
-    let (ver_proto, ver_dtd) = match syncml::scan(known.index.encoding, &message) {
-        Ok(index) => (index.text(&message, index.ver_proto).into_owned(), index.text(&message, index.ver_dtd).into_owned()),
-        Err(_) => (known.declared.to_string(), known.index.text(plain, known.index.ver_dtd).into_owned()),
+    // Only parameters name versions.
+    let written = if content_type.contains(';') { syncml::scan(known.index.encoding, &message).ok() } else { None };
+    let content_type = match written {
+        Some(index) => {
+            let text = |field| index.text(&message, field);
+            Cow::Owned(media_type::rewrite(content_type, &text(index.ver_proto), &text(index.ver_dtd)))
+        }
+        None => Cow::Borrowed(content_type),
     };
-    let content_type = media_type::rewrite(content_type, &ver_proto, &ver_dtd);
     let (mut head, ()) = like.unwrap_or_default().into_parts();
     super::headers::describe_new_body(&mut head.headers, message.len());
     seal::unseal(&mut head.headers);
@@ -133,7 +138,7 @@ pub(super) fn syncml(
     if let Some(seals) = &known.seals {
         seals.seal_in_the_servers_stead(site, &mut head.headers, &message);
     }
-    if let Ok(content_type) = HeaderValue::try_from(content_type) {
+    if let Ok(content_type) = HeaderValue::from_str(&content_type) {
         head.headers.insert(header::CONTENT_TYPE, content_type);
     }
     Response::from_parts(head, Answer::whole(message))

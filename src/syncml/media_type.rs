@@ -56,13 +56,17 @@ impl MediaType {
     /// twice the first counts.
     #[must_use]
     pub fn parse(content_type: &str) -> Option<Self> {
+        let known = |text: &str| KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, kind)| *kind);
+        if let Some(kind) = known(content_type) {
+            return Some(Self { kind, verproto: None, verdtd: None, charset: None });
+        }
         let essence = content_type.split(';').next().unwrap_or_default();
         let bare = essence.trim_matches(OWS);
         let (main, sub) = bare.split_once('/')?;
         if !is_token(main) || !is_token(sub) {
             return None;
         }
-        let kind = KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(bare)).map_or(Kind::Other, |(_, kind)| *kind);
+        let kind = known(bare).unwrap_or(Kind::Other);
         let mut media_type = Self { kind, verproto: None, verdtd: None, charset: None };
         let mut parameters = Parameters { text: content_type, at: essence.len() };
         while let Some(parameter) = parameters.next()? {

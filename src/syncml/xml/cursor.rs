@@ -8,7 +8,7 @@ use super::{
         limits,
         malformed::{Malformed, Problem},
     },
-    chars::is_space,
+    chars::{is_space, run},
     prologue::{self, Before},
     scope::Scope,
     token::{Token, Tokens},
@@ -107,6 +107,37 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The next step where there is nothing special about it: a tag as nearly all are, or text in one plain
+    /// piece. `None` for any other, right or wrong, and nothing is passed.
+    fn plain(&mut self) -> Option<Result<Step, Malformed>> {
+        let open = *self.open.last()?;
+        let rest = self.raw.get(self.tokens.at..)?;
+        match rest {
+            [b'<', b'/', ..] => {
+                let tag = self.tokens.closing(open.name)?.span();
+                self.open.pop();
+                self.scope.leave(self.open.len());
+                Some(Ok(Step::End { element: open.element, tag }))
+            }
+            [b'<', ..] => match self.tokens.plain_start()? {
+                Token::Start { tag, name, attributes, empty } => Some(self.start(tag, name, attributes, empty)),
+                _ => None,
+            },
+            _ => {
+                let (len, plain) = run(rest);
+                let len = len.filter(|len| plain && *len > 0)?;
+                match rest.get(len..)? {
+                    // Markup and references are part of the text.
+                    [b'<', next, ..] if !matches!(next, b'!' | b'?') => {}
+                    _ => return None,
+                }
+                let text = Span::new(self.tokens.at..self.tokens.at + len);
+                self.tokens.at += len;
+                Some(Ok(Step::Text(Field { place: text, text, form: Form::Literal })))
+            }
+        }
+    }
+
     /// The text before the next tag, and that tag.
     fn text(&mut self) -> Result<Option<Field>, Malformed> {
         let mut run = Run::default();
@@ -160,6 +191,9 @@ impl Steps for Cursor<'_> {
         if self.tag.is_none() {
             if self.open.is_empty() {
                 return self.after();
+            }
+            if let Some(step) = self.plain() {
+                return step.map(Some);
             }
             if let Some(field) = self.text()? {
                 return Ok(Some(Step::Text(field)));

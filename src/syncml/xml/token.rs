@@ -108,7 +108,7 @@ impl<'a> Tokens<'a> {
 
     /// A start tag as nearly all are: an ASCII name, and nothing else or the declaration of Meta's name
     /// space. `None` for any other, right or wrong.
-    fn plain_start(&mut self) -> Option<Token> {
+    pub(super) fn plain_start(&mut self) -> Option<Token> {
         let start = self.at;
         let rest = self.raw.get(start + 1..)?;
         let len = rest.iter().position(|byte| !is_ascii_name(*byte)).filter(|len| *len <= limits::NAME)?;
@@ -127,9 +127,6 @@ impl<'a> Tokens<'a> {
     }
 
     fn start_tag(&mut self) -> Result<Token> {
-        if let Some(tag) = self.plain_start() {
-            return Ok(tag);
-        }
         let start = self.at;
         self.at += 1;
         let name = self.name()?;

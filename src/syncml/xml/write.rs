@@ -36,7 +36,8 @@ impl Writer {
     /// name space of a prefix becomes the default, since many clients refuse prefixes.
     #[must_use]
     pub fn document(raw: &[u8], prologue: &XmlPrologue, forms: Option<&Forms>) -> Self {
-        let mut out = br#"<?xml version="1.0" encoding="UTF-8"?>"#.to_vec();
+        let mut out = Vec::with_capacity(1024);
+        out.extend_from_slice(br#"<?xml version="1.0" encoding="UTF-8"?>"#);
         if let Some(doctype) = prologue.doctype {
             match forms {
                 None => out.extend_from_slice(doctype.of(raw)),
