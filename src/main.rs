@@ -8,7 +8,8 @@ use std::{
 use clap::Parser;
 use protover::cli::{Cli, Failure};
 
-/// A request makes and frees some hundred small things on one thread; this allocator is made for that.
+/// A request makes and frees some hundred small things on one thread; this allocator is made for that. Without
+/// huge pages, which saved no time and took 8 MiB.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -324,7 +324,8 @@ impl Conversation<'_> {
         arrived: &Arrived,
         remembered: &mut Remembered,
     ) {
-        let handed = arrived.message().and_then(|(plain, index)| integrity::next_nonce(plain, index));
+        let message = arrived.message().filter(|_| remembered.follows_nonces());
+        let handed = message.and_then(|(plain, index)| integrity::next_nonce(plain, index));
         remembered.store_nonces(handed).await;
         let (Some(known), Some(used)) = (&exchange.message, decision.used()) else { return };
         let (site, server) = (&*self.site.site, decision.server());

@@ -147,6 +147,11 @@ impl Remembered {
         }
     }
 
+    /// Whether the nonces of the device are followed.
+    pub(super) const fn follows_nonces(&self) -> bool {
+        self.nonces.is_some()
+    }
+
     /// Stores the nonces of the device, with the one that the answer hands it.
     pub(super) async fn store_nonces(&mut self, handed: Option<Vec<u8>>) {
         let Some((key, mut now, before)) = self.nonces.take() else { return };

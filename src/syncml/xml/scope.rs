@@ -56,6 +56,12 @@ impl Scope {
     /// Which element a name is. A prefix that nothing declares, and no name space at all, are taken
     /// for SyncML's: many clients declare nothing.
     pub(super) fn element(&self, raw: &[u8], name: Span) -> Element {
+        // Nearly all are known and have no prefix.
+        let known = Element::named(name.of(raw));
+        if known != Element::Other {
+            let default = self.bindings.iter().rev().find(|binding| binding.prefix.is_empty());
+            return if default.is_none_or(|binding| binding.ours) { known } else { Element::Other };
+        }
         let (prefix, local) = split(raw, name);
         let ours = match self.binding(raw, prefix) {
             Some(binding) => binding.ours,
