@@ -17,7 +17,7 @@ use protover::{
 use tokio::runtime::{Builder, Runtime};
 
 /// What happens to a message, the version that it declares, and the host whose site does that.
-pub const KINDS: [(&str, &str, &str); 4] = [
+pub(super) const KINDS: [(&str, &str, &str); 4] = [
     ("pass", "DM/1.2", "pass.example"),
     ("advise", "DM/1.2", "advise.example"),
     ("bridge", "DM/1.2", "bridge.example"),
@@ -25,7 +25,7 @@ pub const KINDS: [(&str, &str, &str); 4] = [
 ];
 
 /// A proxy that serves, and a server behind it.
-pub struct Exchange {
+pub(super) struct Exchange {
     runtime: Runtime,
     address: SocketAddr,
     _proxy: Proxy,
@@ -34,7 +34,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Starts both.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (new, old) = (server("1.2"), server("1.1"));
         let site = |name: &str, recommend: &str, speaks: &str, then: &str, upstream: SocketAddr| {
@@ -66,7 +66,7 @@ impl Exchange {
 
     /// A client that sends a message of this kind so many times over one connection, and reads the answers.
     /// Returns when it has the last one.
-    pub fn run(&self, (kind, version, host): (&'static str, &str, &str), count: u64) {
+    pub(super) fn run(&self, (kind, version, host): (&'static str, &str, &str), count: u64) {
         let body = message("1.2", version, "device");
         let request = format!(
             "POST /dm HTTP/1.1\r\nHost: {host}\r\nUser-Agent: device/1\r\nContent-Type: application/vnd.syncml.dm+xml\r\n\
