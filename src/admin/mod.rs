@@ -1,6 +1,7 @@
 //! The listener for operators: whether protover lives and is ready, its metrics, what it decided of late, the
 //! policy in force, and a way to reload it. On this machine's own addresses, or behind a token.
 
+mod accept;
 mod page;
 mod ready;
 mod ring;
@@ -9,10 +10,11 @@ mod sites;
 use std::{convert::Infallible, fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::encoding::prometheus_text;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -171,8 +173,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
-/// Of Prometheus, for OpenMetrics.
-const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 fn text(status: StatusCode, line: &str) -> Answer {
     answer(status, TEXT, format!("{line}\n"))
@@ -211,14 +212,18 @@ impl State {
             "/metrics" => {
                 // Looked at anew by whoever asks, so that alerts need nothing else.
                 self.reach.unreachable(&self.watched.live(), &self.watcher.metrics).await;
-                answer(StatusCode::OK, METRICS, self.watcher.metrics.text(&self.watched.now()))
+                let (metrics, now) = (&self.watcher.metrics, self.watched.now());
+                match accept::preferred(request.headers(), &["text/plain", "application/openmetrics-text"]) {
+                    1 => answer(StatusCode::OK, OPENMETRICS, metrics.openmetrics(&now)),
+                    _ => answer(StatusCode::OK, prometheus_text::CONTENT_TYPE, metrics.text(&now)),
+                }
             }
             "/decisions" => match ring::Query::read(request.uri().query().unwrap_or_default()) {
                 Ok(query) => answer(StatusCode::OK, JSON, self.watcher.ring.newest(&query)),
                 Err(why) => text(StatusCode::BAD_REQUEST, &format!("400 {why}")),
             },
             "/sites" => answer(StatusCode::OK, JSON, sites::json(&self.watched.live())),
-            "/reload" => self.reload().await,
+            "/reload" => self.reload(request.headers()).await,
             _ => {
                 let lines = self.watcher.ring.newest(&ring::Query::default());
                 answer(StatusCode::OK, "text/html; charset=utf-8", page::html(&self.watched.live(), &lines))
@@ -259,13 +264,19 @@ impl State {
         text(StatusCode::SERVICE_UNAVAILABLE, &line)
     }
 
-    async fn reload(&self) -> Answer {
+    async fn reload(&self, headers: &HeaderMap) -> Answer {
         let (asks, told) = oneshot::channel();
         let asked = self.reload.send(asks).await.is_ok();
         let over = || Reloaded { diagnostics: "protover is shutting down".to_owned(), ..Reloaded::default() };
         let reloaded = if asked { told.await.unwrap_or_else(|_| over()) } else { over() };
         let Reloaded { ok, restart, diagnostics } = reloaded;
         let status = if ok { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+        if accept::preferred(headers, &["application/json", "text/plain"]) == 1 {
+            let first = if ok { "reloaded" } else { "not reloaded: the old policies stay in force" };
+            let restart = restart.iter().map(|what| format!("{what}: this change needs a restart; the old value stays"));
+            let lines: Vec<String> = std::iter::once(first.to_owned()).chain(restart).chain([diagnostics]).collect();
+            return text(status, lines.join("\n").trim_end());
+        }
         let body = serde_json::json!({ "reloaded": ok, "restart": restart, "diagnostics": diagnostics });
         answer(status, JSON, format!("{body}\n"))
     }

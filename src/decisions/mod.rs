@@ -57,6 +57,19 @@ struct Inner {
     watch: OnceLock<Arc<dyn Watch>>,
 }
 
+/// What became of the lines so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lines {
+    /// Were written.
+    pub written: u64,
+    /// Wait to be written.
+    pub pending: u64,
+    /// Are lost: the destination took none for too long.
+    pub lost: u64,
+    /// Whether the destination takes lines now.
+    pub writable: bool,
+}
+
 /// Sees every line that is written.
 pub trait Watch: std::fmt::Debug + Send + Sync {
     /// A line was written: what is in it, and how long the request took.
@@ -145,6 +158,13 @@ impl Log {
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.0.sink.lost()
+    }
+
+    /// What became of the lines so far.
+    #[must_use]
+    pub fn lines(&self) -> Lines {
+        let (came, written) = self.0.sink.lines();
+        Lines { written, pending: came - written, lost: self.lost(), writable: self.0.sink.writes() }
     }
 
     fn write(&self, record: &Record) {

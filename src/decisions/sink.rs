@@ -68,6 +68,9 @@ struct State {
     /// How many bytes came in, and how many have gone out, ever.
     came: u64,
     gone: u64,
+    /// The same in lines, and how many of those that came the thread has taken.
+    lines: (u64, u64),
+    lines_taken: u64,
     /// The thread waits for a line, and has to be woken for it.
     asleep: bool,
     /// Someone waits for everything to be written.
@@ -114,6 +117,7 @@ impl Sink {
         self.backlog.store(backlog, Ordering::Relaxed);
         state.buffer.extend_from_slice(line);
         state.came += line.len() as u64;
+        state.lines.0 += 1;
         let wake = mem::take(&mut state.asleep);
         drop(state);
         if wake {
@@ -131,6 +135,11 @@ impl Sink {
 
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// How many lines have come, and how many of them have gone out.
+    pub(super) fn lines(&self) -> (u64, u64) {
+        self.lock().lines
     }
 
     pub(super) fn backlog(&self) -> usize {
@@ -191,6 +200,7 @@ impl Writer {
             }
             let mut state = self.sink.lock();
             state.gone += batch.len() as u64;
+            state.lines.1 = state.lines_taken;
             state.taken = 0;
             self.sink.backlog.store(state.buffer.len(), Ordering::Relaxed);
             drop(state);
@@ -224,6 +234,7 @@ impl Writer {
         state.hurry = false;
         mem::swap(&mut state.buffer, batch);
         state.taken = batch.len();
+        state.lines_taken = state.lines.0;
         !batch.is_empty() || !state.closing
     }
 

@@ -3,7 +3,10 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,6 +30,7 @@ use crate::{
         reason::{Reason, Verdict},
         site::Listener,
     },
+    telemetry,
 };
 
 /// How many connections may wait to be accepted.
@@ -51,6 +55,9 @@ pub(super) struct Listening {
     /// Somebody else holds its socket too: whoever waits there is not lost when we close it.
     inherited: bool,
     front: ArcSwap<Front>,
+    /// Its connections: those that are open, and all so far.
+    open: AtomicUsize,
+    accepted: AtomicU64,
 }
 
 /// What comes before HTTP on a listener. A reload replaces it, for connections that come from then on.
@@ -91,7 +98,9 @@ impl Listening {
         let bound = if inherited { share(passed, workers) } else { listen(listener.address, workers) };
         let (address, sockets) = bound.map_err(named)?;
         let front = ArcSwap::from_pointee(front);
-        Ok((Self { name: listener.name.clone(), address, push: listener.gateway.is_some(), inherited, front }, sockets))
+        let (name, push) = (listener.name.clone(), listener.gateway.is_some());
+        let (open, accepted) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Ok((Self { name, address, push, inherited, front, open, accepted }, sockets))
     }
 
     /// What comes before HTTP, as the listener of this name has it now.
@@ -109,6 +118,12 @@ impl Listening {
 
     pub(super) fn set_front(&self, front: Arc<Front>) {
         self.front.store(front);
+    }
+
+    /// How many connections there are, and were.
+    pub(super) fn connections(&self) -> telemetry::Listener {
+        let (open, accepted) = (self.open.load(Ordering::Relaxed), self.accepted.load(Ordering::Relaxed));
+        telemetry::Listener { name: Arc::clone(&self.name), open, accepted }
     }
 
     /// When its certificates end.
@@ -233,6 +248,7 @@ pub(super) async fn accept(on: Arc<Listening>, socket: TcpListener, context: Arc
 /// Serves a connection, in a task of its own.
 fn take(stream: TcpStream, peer: SocketAddr, on: &Arc<Listening>, context: &Arc<Context>, alive: &mpsc::Sender<()>) {
     let peer = canonical(peer);
+    on.accepted.fetch_add(1, Ordering::Relaxed);
     let (on, context, alive) = (Arc::clone(on), Arc::clone(context), alive.clone());
     let Ok(permit) = Arc::clone(&context.connections).try_acquire_owned() else {
         // Saying so takes a moment; when very many have to be told, the rest are told nothing.
@@ -241,10 +257,30 @@ fn take(stream: TcpStream, peer: SocketAddr, on: &Arc<Listening>, context: &Arc<
         return;
     };
     let front = on.front.load_full();
+    let open = OpenOn::new(on, permit);
     tokio::spawn(async move {
-        connection::serve(stream, peer, &on, front, &context, alive).await;
-        drop(permit);
+        connection::serve(stream, peer, &open.on, front, &context, alive).await;
+        drop(open);
     });
+}
+
+/// A connection that is open, however it ends.
+struct OpenOn {
+    on: Arc<Listening>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl OpenOn {
+    fn new(on: Arc<Listening>, permit: OwnedSemaphorePermit) -> Self {
+        on.open.fetch_add(1, Ordering::Relaxed);
+        Self { on, _permit: permit }
+    }
+}
+
+impl Drop for OpenOn {
+    fn drop(&mut self) {
+        self.on.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// An address of IPv4, also where it was written as one of IPv6: `[::ffff:192.0.2.7]`.

@@ -69,10 +69,12 @@ const TURNED_AWAY: usize = 256;
 #[derive(Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
-    listening: Vec<Arc<Listening>>,
+    listening: Arc<[Arc<Listening>]>,
     phase: watch::Sender<Phase>,
     /// One permit for each connection, and how many there are.
     connections: (Arc<Semaphore>, usize),
+    /// How many requests may be under way.
+    requests: usize,
     /// Gives `None` when every connection and exchange is over: each holds a sender.
     over: mpsc::Receiver<()>,
 }
@@ -131,13 +133,19 @@ impl Proxy {
         }
         shared.expiries.store(Arc::new(listening.iter().flat_map(|on| on.expiries()).collect()));
         tokio::spawn(tls::watch(Arc::clone(&shared), phase.subscribe()));
-        Ok(Self { shared, listening, phase, connections: counted, over })
+        let requests = settings.limits.requests;
+        Ok(Self { shared, listening: listening.into(), phase, connections: counted, requests, over })
     }
 
     /// What can be seen of it while it runs.
     #[must_use]
     pub fn watched(&self) -> Watched {
-        Watched { shared: Arc::clone(&self.shared), connections: self.connections.clone() }
+        Watched {
+            shared: Arc::clone(&self.shared),
+            listening: Arc::clone(&self.listening),
+            connections: self.connections.clone(),
+            requests: self.requests,
+        }
     }
 
     /// The address of a listener, by name.
@@ -209,7 +217,9 @@ impl Proxy {
 #[derive(Clone, Debug)]
 pub struct Watched {
     shared: Arc<Shared>,
+    listening: Arc<[Arc<Listening>]>,
     connections: (Arc<Semaphore>, usize),
+    requests: usize,
 }
 
 impl Watched {
@@ -238,8 +248,10 @@ impl Watched {
         };
         Now {
             connections: ceiling.saturating_sub(permits.available_permits()),
+            listeners: self.listening.iter().map(|on| on.connections()).collect(),
+            requests: self.requests.saturating_sub(self.shared.requests.available_permits()),
             draining: self.shared.draining.load(Ordering::Relaxed),
-            lost: self.shared.log.lost(),
+            lines: self.shared.log.lines(),
             expiries: expiries.iter().map(expiry).collect(),
             addresses: self.addresses(),
         }

@@ -78,6 +78,23 @@ pub(super) struct ByFailure {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByStatus {
+    pub(super) site: Site,
+    pub(super) status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByListener {
+    pub(super) listener: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByFailedConnection {
+    pub(super) listener: Arc<str>,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByResult {
     pub(super) result: &'static str,
 }
@@ -86,4 +103,23 @@ pub(super) struct ByResult {
 pub(super) struct ByCertificate {
     pub(super) listener: Arc<str>,
     pub(super) certificate: String,
+}
+
+/// A status of SyncML; `other` where protover has no use for it of its own.
+pub(super) const fn status(code: u16) -> &'static str {
+    match code {
+        200 => "200",
+        400 => "400",
+        401 => "401",
+        404 => "404",
+        406 => "406",
+        407 => "407",
+        415 => "415",
+        500 => "500",
+        501 => "501",
+        502 => "502",
+        505 => "505",
+        513 => "513",
+        _ => "other",
+    }
 }

@@ -4,20 +4,23 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use prometheus_client::{
-    encoding::text::{encode_eof, encode_registry},
+    encoding::{
+        prometheus_text,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
 use super::{
-    labels::{ByResult, ByServer, BySite, Decision, Site},
+    labels::{ByFailedConnection, ByResult, ByServer, BySite, ByStatus, Decision, Site, status},
     now::Now,
 };
-use crate::decisions::{Kind, Record};
+use crate::decisions::{Kind, Record, clock};
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -29,8 +32,12 @@ pub struct Metrics {
     upstream: Histograms<ByServer>,
     received: Family<BySite, Counter>,
     sent: Family<BySite, Counter>,
+    statuses: Family<ByStatus, Counter>,
+    failed: Family<ByFailedConnection, Counter>,
     degraded: Counter,
     reloads: Family<ByResult, Counter>,
+    reloaded: Gauge,
+    reloaded_at: Gauge,
     reachable: Family<ByServer, Gauge>,
 }
 
@@ -59,8 +66,19 @@ impl Default for Metrics {
         registry.register_with_unit("sent", "Bodies of answers", Unit::Bytes, sent.clone());
         let degraded = Counter::default();
         registry.register("store_degraded", "Requests for which the store did not answer", degraded.clone());
+        let statuses = Family::default();
+        registry.register("syncml_status", "Answers that protover wrote, by their SyncML status", statuses.clone());
+        let failed = Family::default();
+        let help = "Connections that failed, or were turned away, before a request";
+        registry.register("connections_failed", help, failed.clone());
         let reloads = Family::<ByResult, Counter>::default();
         registry.register("reloads", "Reloads of the policies", reloads.clone());
+        // As Prometheus names its own. The policies that were read at the start count as loaded.
+        let (reloaded, reloaded_at) = (Gauge::default(), Gauge::default());
+        let help = "Whether the policies that were read last are in force";
+        registry.register("config_last_reload_successful", help, reloaded.clone());
+        let help = "When the policies in force were read, in seconds since 1970";
+        registry.register_with_unit("config_last_reload_success_timestamp", help, Unit::Seconds, reloaded_at.clone());
         let reachable = Family::default();
         registry.register("server_reachable", "Whether a server took a connection when it was asked last", reachable.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -69,7 +87,23 @@ impl Default for Metrics {
             drop(reloads.get_or_create(&ByResult { result }));
         }
         let registry = Mutex::new(registry);
-        Self { registry, decisions, durations, upstream, received, sent, degraded, reloads, reachable }
+        let metrics = Self {
+            registry,
+            decisions,
+            durations,
+            upstream,
+            received,
+            sent,
+            statuses,
+            failed,
+            degraded,
+            reloads,
+            reloaded,
+            reloaded_at,
+            reachable,
+        };
+        metrics.in_force();
+        metrics
     }
 }
 
@@ -82,11 +116,15 @@ impl Metrics {
         let by = Decision { site: site.clone(), kind: record.kind.code(), declared, verdict, reason };
         self.decisions.get_or_create(&by).inc();
         if record.kind == Kind::Connection {
+            self.failed.get_or_create(&ByFailedConnection { listener: Arc::clone(record.listener()), reason }).inc();
             return;
         }
         if let (Some(took), Some(server)) = (record.upstream, &record.server) {
             let by = ByServer { site: site.clone(), server: Arc::clone(server) };
             self.upstream.get_or_create(&by).observe(took.as_secs_f64());
+        }
+        if let Some(code) = record.syncml_status {
+            self.statuses.get_or_create(&ByStatus { site: site.clone(), status: status(code) }).inc();
         }
         if record.store == Some("degraded") {
             self.degraded.inc();
@@ -100,6 +138,17 @@ impl Metrics {
     /// Counts a reload.
     pub fn reloaded(&self, ok: bool) {
         self.reloads.get_or_create(&ByResult { result: if ok { "ok" } else { "failed" } }).inc();
+        if ok {
+            self.in_force();
+        } else {
+            self.reloaded.set(0);
+        }
+    }
+
+    fn in_force(&self) {
+        let now = clock::now().wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.reloaded.set(1);
+        self.reloaded_at.set(i64::try_from(now).unwrap_or(i64::MAX));
     }
 
     /// Forgets which servers took connections.
@@ -113,16 +162,28 @@ impl Metrics {
         self.reachable.get_or_create(&by).set(i64::from(reachable));
     }
 
-    /// The text for Prometheus.
+    /// For Prometheus, in its own text format.
     #[must_use]
     pub fn text(&self, now: &Now) -> String {
+        self.encoded(now, prometheus_text::encode)
+    }
+
+    /// The same as OpenMetrics.
+    #[must_use]
+    pub fn openmetrics(&self, now: &Now) -> String {
+        let mut text = self.encoded(now, encode_registry);
+        // Writing to a string does not fail.
+        let _ = encode_eof(&mut text);
+        text
+    }
+
+    fn encoded(&self, now: &Now, encode: fn(&mut String, &Registry) -> fmt::Result) -> String {
         let looked_up = now.registry();
         let counted = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = encode_registry(&mut text, &counted);
-        let _ = encode_registry(&mut text, &looked_up);
-        let _ = encode_eof(&mut text);
+        for registry in [&*counted, &looked_up] {
+            let _ = encode(&mut text, registry);
+        }
         text
     }
 }

@@ -7,7 +7,7 @@ mod metrics;
 mod now;
 
 pub use metrics::Metrics;
-pub use now::{Address, Expires, Now};
+pub use now::{Address, Expires, Listener, Now};
 
 use std::{
     env,

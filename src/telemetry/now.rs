@@ -8,8 +8,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::labels::{ByAddress, ByCertificate, ByFailure, Site};
-use crate::upstream::Status;
+use super::labels::{ByAddress, ByCertificate, ByFailure, ByListener, Site};
+use crate::{decisions::Lines, upstream::Status};
 
 type Gauges = Family<ByAddress, Gauge>;
 type Counters = Family<ByAddress, Counter>;
@@ -19,14 +19,29 @@ type Counters = Family<ByAddress, Counter>;
 pub struct Now {
     /// Connections of clients that are open.
     pub connections: usize,
+    /// Those of each listener.
+    pub listeners: Vec<Listener>,
+    /// Requests that are under way.
+    pub requests: usize,
     /// Whether protover is shutting down.
     pub draining: bool,
-    /// Decision lines that could not be written.
-    pub lost: u64,
+    /// What became of decision lines.
+    pub lines: Lines,
     /// When certificates expire.
     pub expiries: Vec<Expires>,
     /// How the addresses of servers are doing.
     pub addresses: Vec<Address>,
+}
+
+/// A listener and its connections.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Those that are open.
+    pub open: usize,
+    /// Those that were accepted so far.
+    pub accepted: u64,
 }
 
 /// A certificate that a listener uses.
@@ -51,10 +66,10 @@ pub struct Address {
     pub status: Status,
 }
 
-fn gauge(registry: &mut Registry, name: &str, help: &str, value: usize) {
-    let gauge = Gauge::<i64>::default();
-    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-    registry.register(name, help, gauge);
+fn gauge(value: impl TryInto<i64>) -> Gauge {
+    let gauge = Gauge::default();
+    gauge.set(value.try_into().unwrap_or(i64::MAX));
+    gauge
 }
 
 fn counter(value: u64) -> Counter {
@@ -68,9 +83,20 @@ impl Now {
     pub(super) fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("protover");
         let to = &mut registry;
-        gauge(to, "connections", "Connections of clients that are open", self.connections);
-        gauge(to, "draining", "Whether protover is shutting down", self.draining.into());
-        to.register("decision_lines_lost", "Decision lines that could not be written", counter(self.lost));
+        let (open, accepted) = (Family::<ByListener, Gauge>::default(), Family::<ByListener, Counter>::default());
+        for Listener { name, open: now, accepted: so_far } in &self.listeners {
+            let by = ByListener { listener: Arc::clone(name) };
+            open.get_or_create(&by).set(i64::try_from(*now).unwrap_or(i64::MAX));
+            accepted.get_or_create(&by).inc_by(*so_far);
+        }
+        to.register("connections", "Connections of clients that are open", open);
+        to.register("connections_accepted", "Connections of clients", accepted);
+        to.register("requests_in_flight", "Requests that are under way", gauge(self.requests));
+        to.register("draining", "Whether protover is shutting down", gauge(self.draining));
+        to.register("decision_lines_written", "Decision lines that were written", counter(self.lines.written));
+        to.register("decision_lines_pending", "Decision lines that wait to be written", gauge(self.lines.pending));
+        to.register("decision_lines_lost", "Decision lines that could not be written", counter(self.lines.lost));
+        to.register("decision_log_writable", "Whether the decision log takes lines", gauge(self.lines.writable));
         let expiry = Family::<ByCertificate, Gauge>::default();
         for Expires { listener, certificate, seconds } in &self.expiries {
             let by = ByCertificate { listener: Arc::clone(listener), certificate: certificate.clone() };

@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::SocketAddr,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -187,4 +189,109 @@ async fn two_sites_at_one_server_are_counted_apart_also_after_a_reload() {
         let text = metrics(admin).await;
         assert_eq!((value(&text, &its), value(&text, &others)), (Some(1.0), Some(0.0)));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_text_formats_have_the_same_samples() {
+    let upstream = Upstream::echoing().await;
+    let home = tempfile::tempdir().unwrap();
+    let (served, admin) = served(home.path(), "", &at(&[upstream.address], "")).await;
+    assert_eq!(begins(&served, 1).await, 200);
+    until(admin, "protover_duration_seconds_count{site=\"s\"}", Some(1.0)).await;
+    let plain = get(admin, "/metrics").await;
+    assert_eq!(plain.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let accept = "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n";
+    let open = ask(admin, "GET", "/metrics", accept).await;
+    assert_eq!(open.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    let (plain, open) = (plain.text(), open.text());
+    assert!(open.ends_with("# EOF\n") && !plain.contains("# EOF"), "{open}");
+    assert!(open.contains("# TYPE protover_decisions counter") && plain.contains("# TYPE protover_decisions_total counter"));
+    // But for buckets, whose labels have another order.
+    let samples = |text: &str| -> Vec<String> {
+        let mut names: Vec<_> = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.contains("_bucket{"))
+            .map(|line| line.split(' ').next().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(samples(&plain), samples(&open));
+    assert!(samples(&plain).len() > 25, "{plain}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_requests_and_refusals_are_seen() {
+    let slow = Upstream::start(|_| Does::AnswerAndStall(Vec::new())).await;
+    let home = tempfile::tempdir().unwrap();
+    let (served, admin) =
+        served(home.path(), "[limits]\nconnections = 2\nupstream_timeout = \"3s\"", &at(&[slow.address], "")).await;
+    let (open, accepted) =
+        ("protover_connections{listener=\"devices\"}", "protover_connections_accepted_total{listener=\"devices\"}");
+    let idle = TcpStream::connect(served.address).await.unwrap();
+    let mut refused = TcpStream::connect(served.address).await.unwrap();
+    let raw = String::from_utf8(in_session("1", 1)).unwrap().replace("DM/1.2", "DM/9.9");
+    refused.write_all(raw.as_bytes()).await.unwrap();
+    assert_eq!(Answer::read(&mut refused).await.status, 200);
+    until(admin, "protover_syncml_status_total{site=\"s\",status=\"513\"}", Some(1.0)).await;
+    refused.write_all(&in_session("2", 1)).await.unwrap();
+    until(admin, "protover_requests_in_flight", Some(1.0)).await;
+    until(admin, open, Some(2.0)).await;
+    let mut third = TcpStream::connect(served.address).await.unwrap();
+    assert_eq!(Answer::read(&mut third).await.status, 503);
+    until(admin, "protover_connections_failed_total{listener=\"devices\",reason=\"overloaded\"}", Some(1.0)).await;
+    until(admin, open, Some(2.0)).await;
+    assert_eq!(Answer::read(&mut refused).await.status, 504);
+    drop((idle, refused));
+    until(admin, "protover_requests_in_flight", Some(0.0)).await;
+    until(admin, open, Some(0.0)).await;
+    until(admin, accepted, Some(3.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_reload_is_seen_until_one_succeeds() {
+    let upstream = Upstream::echoing().await;
+    let home = tempfile::tempdir().unwrap();
+    let (_served, admin) = served(home.path(), "", &at(&[upstream.address], "")).await;
+    let (result, at) = ("protover_config_last_reload_successful", "protover_config_last_reload_success_timestamp_seconds");
+    let started = value(&metrics(admin).await, at).unwrap();
+    assert!(started > 1.7e9, "{started}");
+    assert_eq!(value(&metrics(admin).await, result), Some(1.0), "the start counts");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let broken = home.path().join("policies/broken.toml");
+    fs::write(&broken, "[site]\nnames = 1\n").unwrap();
+    assert_eq!(ask(admin, "POST", "/reload", "").await.status, 422);
+    let text = metrics(admin).await;
+    assert_eq!((value(&text, result), value(&text, at)), (Some(0.0), Some(started)));
+    fs::remove_file(&broken).unwrap();
+    assert_eq!(ask(admin, "POST", "/reload", "").await.status, 200);
+    let text = metrics(admin).await;
+    assert_eq!(value(&text, result), Some(1.0));
+    assert!(value(&text, at).unwrap() > started);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_that_wait_are_seen_till_they_are_written() {
+    const LINES: u32 = 200;
+    let upstream = Upstream::echoing().await;
+    let home = tempfile::tempdir().unwrap();
+    let log = home.path().join("decisions.log");
+    assert!(Command::new("mkfifo").arg(&log).status().unwrap().success());
+    let (served, admin) = served(home.path(), "", &at(&[upstream.address], "")).await;
+    assert_eq!(value(&metrics(admin).await, "protover_decision_log_writable"), Some(1.0));
+    // More than a pipe holds, and nobody reads.
+    for session in 0..LINES {
+        assert_eq!(begins(&served, session).await, 200);
+    }
+    until(admin, "protover_decision_log_writable", Some(0.0)).await;
+    let text = metrics(admin).await;
+    let (written, pending) = ("protover_decision_lines_written_total", "protover_decision_lines_pending");
+    let waiting = value(&text, pending).unwrap();
+    assert!(waiting > 50.0 && waiting + value(&text, written).unwrap() == f64::from(LINES), "{text}");
+    let reader = BufReader::new(fs::File::open(&log).unwrap());
+    let reading = std::thread::spawn(move || reader.lines().map_while(Result::ok).take(LINES as usize).count());
+    until(admin, written, Some(f64::from(LINES))).await;
+    until(admin, pending, Some(0.0)).await;
+    until(admin, "protover_decision_log_writable", Some(1.0)).await;
+    assert_eq!(reading.join().unwrap(), LINES as usize);
 }
