@@ -44,11 +44,17 @@ impl Serve {
         let inherited = Inherited::take().map_err(|error| Failure::Failed(error.to_string()))?;
         let policies = self.load().map_err(Failure::Usage)?;
         let log = Log::start(&policies.settings.decisions).map_err(|error| Failure::Failed(format!("decision log: {error}")))?;
+        #[cfg(feature = "otlp")]
+        let traces = telemetry::traces::Traces::start().inspect(|traces| log.trace(traces.tracer()));
         let workers = Workers::start(policies.settings.workers).map_err(|error| Failure::Failed(format!("runtime: {error}")))?;
         let ended = workers.first().block_on(self.serve(policies, log.clone(), &workers, inherited));
         // What still runs is cut off here; its lines are written as it is dropped.
         workers.end();
         log.flush();
+        #[cfg(feature = "otlp")]
+        if let Some(traces) = traces {
+            traces.end();
+        }
         ended
     }
 

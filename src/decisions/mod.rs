@@ -55,6 +55,8 @@ struct Inner {
     on_failure: OnLogFailure,
     draining: AtomicBool,
     watch: OnceLock<Arc<dyn Watch>>,
+    #[cfg(feature = "otlp")]
+    tracer: OnceLock<opentelemetry_sdk::trace::SdkTracer>,
 }
 
 /// What became of the lines so far.
@@ -96,6 +98,8 @@ impl Log {
             on_failure: settings.on_failure,
             draining: AtomicBool::new(false),
             watch: OnceLock::new(),
+            #[cfg(feature = "otlp")]
+            tracer: OnceLock::new(),
         })))
     }
 
@@ -109,6 +113,17 @@ impl Log {
     /// Lets somebody see every line from now on. There is one who does; a second one is not heard.
     pub fn watch(&self, watch: Arc<dyn Watch>) {
         let _ = self.0.watch.set(watch);
+    }
+
+    /// Makes spans of every request from now on. There is one tracer; a second one is not asked.
+    #[cfg(feature = "otlp")]
+    pub fn trace(&self, tracer: opentelemetry_sdk::trace::SdkTracer) {
+        let _ = self.0.tracer.set(tracer);
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn tracer(&self) -> Option<&opentelemetry_sdk::trace::SdkTracer> {
+        self.0.tracer.get()
     }
 
     /// Whether requests may be served: false while lines cannot be written and the policy says

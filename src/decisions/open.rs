@@ -9,6 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Log, record::Record};
 use crate::policy::reason::{Reason, Verdict};
+#[cfg(feature = "otlp")]
+use crate::telemetry::traces::Spans;
 
 /// A decision that is being made. It is written once: by [`finish`](Self::finish) or
 /// [`fail`](Self::fail), or else when it is dropped, because the client went away, the process
@@ -21,11 +23,35 @@ pub struct Open {
     finished: bool,
     /// Given back when the line is written.
     held: Option<OwnedSemaphorePermit>,
+    /// The same record as spans, when traces are sent.
+    #[cfg(feature = "otlp")]
+    spans: Option<Box<Spans>>,
 }
 
 impl Open {
     pub(super) const fn new(log: Log, record: Box<Record>) -> Self {
-        Self { log, record, finished: false, held: None }
+        Self {
+            log,
+            record,
+            finished: false,
+            held: None,
+            #[cfg(feature = "otlp")]
+            spans: None,
+        }
+    }
+
+    /// Makes spans of it too, when traces are sent. They end with the record.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn traced<B>(mut self, request: &http::Request<B>, tls: bool) -> Self {
+        let begin = |tracer| Box::new(Spans::begin(tracer, self.record.at, self.record.kind, request, tls));
+        self.spans = self.log.tracer().map(begin);
+        self
+    }
+
+    /// Its spans, when traces are sent.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn spans(&mut self) -> Option<&mut Spans> {
+        self.spans.as_deref_mut()
     }
 
     /// Counts as under way until its line is written.
@@ -73,5 +99,9 @@ impl Drop for Open {
             };
         }
         self.log.write(&self.record);
+        #[cfg(feature = "otlp")]
+        if let Some(spans) = self.spans.take() {
+            spans.end(&self.record);
+        }
     }
 }

@@ -91,6 +91,10 @@ fn target(exchange: &mut Exchange, upstream: &Address, own: Option<&OwnAddress>,
         None => upstream.uri(&target)?,
     };
     headers::towards_server(&mut parts.headers, parts.version, host, &exchange.collected.carried);
+    #[cfg(feature = "otlp")]
+    if let Some(spans) = exchange.collected.carried.open.spans() {
+        spans.towards_server(&mut parts.headers, upstream.authority());
+    }
     let host = if keeps_host(upstream, host) { host } else { upstream.authority().as_str() };
     parts.headers.insert(header::HOST, HeaderValue::from_str(host).ok()?);
     parts.version = Version::HTTP_11;
@@ -137,6 +141,8 @@ impl Conversation<'_> {
         carried.open.attempts = Some(1);
         let answer = self.address.send(request, began + limits.upstream_timeout).await;
         carried.open.upstream = Some(began.elapsed());
+        #[cfg(feature = "otlp")]
+        traced(&mut carried, &answer);
         match answer {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => failed(Failure::Broke, carried),
             Ok(response) if reads && bootstrap::is_bootstrap(&self.site, &response, limits.body) => {
@@ -180,6 +186,8 @@ impl Conversation<'_> {
             exchange.collected.carried.open.attempts = Some(attempts);
             let answer = self.address.send(request, deadline).await;
             exchange.collected.carried.open.upstream = Some(began.elapsed());
+            #[cfg(feature = "otlp")]
+            traced(&mut exchange.collected.carried, &answer);
             let response = match answer {
                 // Nobody asked for another protocol.
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -229,6 +237,10 @@ impl Conversation<'_> {
             && let Ok(host) = HeaderValue::from_str(next.authority().as_str())
         {
             exchange.collected.parts.headers.insert(header::HOST, host);
+        }
+        #[cfg(feature = "otlp")]
+        if let Some(spans) = exchange.collected.carried.open.spans() {
+            spans.towards_server(&mut exchange.collected.parts.headers, next.authority());
         }
         (self.uri, self.address) = (uri, next);
         true
@@ -366,6 +378,14 @@ pub(super) fn name_versions(headers: &mut http::HeaderMap, forms: &Forms) {
         && let Ok(value) = HeaderValue::try_from(ours)
     {
         headers.insert(header::CONTENT_TYPE, value);
+    }
+}
+
+/// Tells the spans what the server answered.
+#[cfg(feature = "otlp")]
+pub(super) fn traced<B>(carried: &mut Carried, answer: &Result<http::Response<B>, Failure>) {
+    if let (Some(spans), Ok(response)) = (carried.open.spans(), answer) {
+        spans.answered(response.status());
     }
 }
 

@@ -72,6 +72,10 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Ruled {
         return Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::BadRequest, "invalid request target", carried);
     };
     headers::towards_server(&mut parts.headers, parts.version, gateway.authority().as_str(), &carried);
+    #[cfg(feature = "otlp")]
+    if let Some(spans) = carried.open.spans() {
+        spans.towards_server(&mut parts.headers, gateway.authority());
+    }
     if let Ok(host) = HeaderValue::from_str(gateway.authority().as_str()) {
         parts.headers.insert(header::HOST, host);
     }
@@ -93,6 +97,8 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Ruled {
     let began = Instant::now();
     let answer = gateway.send(onward, began + limits.upstream_timeout).await;
     carried.open.upstream = Some(began.elapsed());
+    #[cfg(feature = "otlp")]
+    super::forward::traced(&mut carried, &answer);
     match answer {
         Ok(response) => {
             let (mut head, incoming) = response.into_parts();

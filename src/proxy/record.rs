@@ -45,6 +45,8 @@ where
         let connection = Arc::clone(&self.connection);
         let kind = if connection.push { Kind::Notification } else { Kind::Message };
         let open = self.shared.log.open(Arc::clone(&connection.listener), connection.peer, kind);
+        #[cfg(feature = "otlp")]
+        let open = open.traced(&request, connection.tls);
         let id: Box<str> = open.id().into();
         let log = self.shared.log.clone();
         let store = Arc::clone(&self.shared.store);

@@ -13,7 +13,10 @@ use hyper_util::{
 use rustls::{ClientConfig, RootCertStore};
 
 use super::gateway::Submission;
-use crate::syncml::{header::Encoding, version::Family};
+use crate::{
+    syncml::{header::Encoding, version::Family},
+    telemetry::chain,
+};
 
 /// Carries the MAC of a message.
 pub(super) const HMAC: &str = "x-syncml-hmac";
@@ -96,15 +99,4 @@ pub(super) fn resolve(base: &Uri, given: &str) -> Result<Uri, String> {
         Some(fluent_uri::UriRef::parse(given).ok()?.resolve_against(&base).ok()?.into_string())
     };
     resolve().as_deref().unwrap_or(given).parse::<Uri>().map_err(no_address)
-}
-
-/// An error and what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -5,6 +5,8 @@ mod labels;
 pub mod manager;
 mod metrics;
 mod now;
+#[cfg(feature = "otlp")]
+pub mod traces;
 
 pub use metrics::Metrics;
 pub use now::{Address, Expires, Listener, Now};
@@ -56,4 +58,15 @@ pub fn start() {
 /// Everything but decisions: those hold identifiers of devices, and have a log of their own.
 fn diagnostic(metadata: &Metadata<'_>) -> bool {
     metadata.target() != decisions::TARGET
+}
+
+/// An error and what caused it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }

@@ -395,14 +395,3 @@ async fn promtool_takes_the_metrics() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_context_of_a_trace_passes_through() {
-    let upstream = Upstream::echoing().await;
-    let rig = crate::rig::Rig::start("", &[&site(upstream.address, "[\"DM/1.2\"]", "")]).await;
-    let context = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=1,b=2\r\n";
-    rig.send(post(&format!("{context}Connection: close\r\n"), message("1.2", "DM/1.2").as_bytes())).await;
-    let seen = &upstream.seen()[0];
-    assert_eq!(seen.header("traceparent"), Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
-    assert_eq!(seen.header("tracestate"), Some("a=1,b=2"));
-}

@@ -52,6 +52,7 @@ mod store;
 mod telemetry;
 mod tickets;
 mod tls;
+mod traces;
 mod upgrade;
 mod upstream;
 mod verdicts;
