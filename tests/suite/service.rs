@@ -58,8 +58,8 @@ async fn the_service_manager_is_told_of_start_reloads_drain_and_life() {
     assert!(reloading[0] == "RELOADING=1" && since > 0, "{reloading:?}");
     assert_eq!(manager.told_but_pings(), serving);
 
+    // Without a signal: the file may be looked at between the two, and then there are two reloads.
     fs::write(folder.join("site.toml"), "[site]\nname = 3\n").unwrap();
-    served.signal("HUP");
     assert_eq!(manager.told_but_pings()[0], "RELOADING=1");
     assert_eq!(manager.told_but_pings(), ["READY=1", "STATUS=policies not reloaded: the old ones are in force"]);
 
