@@ -64,7 +64,7 @@ pub(super) fn write(record: &Record, duration: Duration, into: &mut Vec<u8>) {
     let before = into.len();
     match (Line { into }).record(record, duration) {
         Ok(()) => into.extend_from_slice(b"}\n"),
-        // Only a clock outside the years that RFC 3339 can write gets here.
+        // Nothing that is known gets here: the clock keeps to the years that RFC 3339 can write.
         Err(error) => {
             into.truncate(before);
             super::sink::say(&format!("decision {} cannot be written: {error}", record.id));

@@ -49,7 +49,7 @@ fn systemd_analyze_finds_the_unit_no_more_exposed_than_the_readme_says() {
     command.args(["security", "--offline=true"]).arg(&unit);
     let (_, said) = said(command);
     let found = said.split("protover.service: ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    assert_eq!(found.unwrap().parse::<f32>().unwrap(), stated, "{said}");
+    assert!(found.unwrap().parse::<f32>().unwrap() <= stated, "{said}");
 }
 
 /// The system calls of a set, with those of the sets in it.
@@ -88,6 +88,10 @@ fn allowed() -> HashSet<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strace_sees_no_system_call_that_the_unit_forbids() {
     if !oracle("systemd-analyze") || !oracle("strace") {
+        return;
+    }
+    if !Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().unwrap().success() {
+        eprintln!("skipped: strace may not trace here");
         return;
     }
     let upstream = Upstream::echoing().await;

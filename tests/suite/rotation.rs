@@ -155,7 +155,9 @@ async fn logrotate_with_the_example_loses_no_line() {
     let signal = "systemctl kill --signal=USR1 protover.service";
     let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/logrotate/protover")).unwrap();
     assert!(example.contains(signal), "{example}");
-    let here = example.replace("/var/log/protover", &folder.display().to_string());
+    let user = "    su protover protover\n";
+    assert!(example.contains(user), "{example}");
+    let here = example.replace("/var/log/protover", &folder.display().to_string()).replace(user, "");
     let configuration = home.path().join("logrotate.conf");
     fs::write(&configuration, here.replace(signal, &format!("kill -USR1 {}", served.id()))).unwrap();
     fs::set_permissions(&configuration, fs::Permissions::from_mode(0o644)).unwrap();

@@ -126,13 +126,15 @@ impl<'a> Cursor<'a> {
             _ => {
                 let (len, plain) = run(rest);
                 let len = len.filter(|len| plain && *len > 0)?;
-                match rest.get(len..)? {
-                    // Markup and references are part of the text.
-                    [b'<', next, ..] if !matches!(next, b'!' | b'?') => {}
-                    _ => return None,
-                }
-                let text = Span::new(self.tokens.at..self.tokens.at + len);
+                let from = self.tokens.at;
                 self.tokens.at += len;
+                let text = Span::new(from..self.tokens.at);
+                // The tag too, as always: text before a broken one is no text.
+                self.tag = self.tokens.closing(open.name).or_else(|| self.tokens.plain_start());
+                if self.tag.is_none() {
+                    self.tokens.at = from;
+                    return None;
+                }
                 Some(Ok(Step::Text(Field { place: text, text, form: Form::Literal })))
             }
         }

@@ -30,6 +30,8 @@ const OTHER: &str = "_OTHER";
 /// The longest segment of a path that is shown, and the most digits in it.
 const SEGMENT: usize = 24;
 const DIGITS: usize = 2;
+/// Behind so many bytes a path is cut.
+const PATH: usize = 96;
 
 /// The spans of one request. They end with its decision record.
 #[derive(Debug)]
@@ -202,6 +204,10 @@ fn shown(path: &str, session: Option<&str>) -> String {
     let mut shown = String::new();
     for segment in path.split('/').skip(1) {
         shown.push('/');
+        if shown.len() > PATH {
+            shown.push('*');
+            break;
+        }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~');
         let word = segment.len() <= SEGMENT
             && segment.bytes().all(plain)
@@ -233,6 +239,7 @@ mod tests {
             ("/dm/0A/x", "/dm/*"),
             ("/wappush/+4915112345678", "/wappush/*"),
             ("/abcdefghijklmnopqrstuvwxyz", "/*"),
+            (&"/a".repeat(10_000), &format!("{}/*", "/a".repeat(48))),
         ] {
             assert_eq!(shown(path, Some("0A")), expected, "{path}");
         }
