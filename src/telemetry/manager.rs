@@ -15,8 +15,9 @@ pub fn ready(status: &str) {
 /// The policies are read again; [`ready`] says when that is over.
 pub fn reloading() {
     // Without the time it is no reload for systemd 253 and later.
-    let now = NotifyState::monotonic_usec_now();
-    tell(&now.map_or_else(|_| Vec::new(), |now| vec![NotifyState::Reloading, now]));
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, now]);
+    }
 }
 
 /// The drain begins, and takes no longer than `at_most`.

@@ -28,6 +28,9 @@ pub struct Cursor<'a> {
     elements: usize,
     before: Before,
     over: bool,
+    /// For the test that compares the two: nothing is taken for plain.
+    #[cfg(test)]
+    pub(super) slow: bool,
 }
 
 /// An element that is open.
@@ -50,7 +53,19 @@ impl<'a> Cursor<'a> {
 
     fn at(tokens: Tokens<'a>, tag: Option<Token>, before: Before) -> Self {
         let (scope, open) = (Scope::default(), Vec::with_capacity(16));
-        Self { raw: tokens.raw, tokens, scope, open, ending: None, tag, elements: 0, before, over: false }
+        Self {
+            raw: tokens.raw,
+            tokens,
+            scope,
+            open,
+            ending: None,
+            tag,
+            elements: 0,
+            before,
+            over: false,
+            #[cfg(test)]
+            slow: false,
+        }
     }
 
     /// A walk through what follows SyncHdr, the root open.
@@ -110,6 +125,10 @@ impl<'a> Cursor<'a> {
     /// The next step where there is nothing special about it: a tag as nearly all are, or text in one plain
     /// piece. `None` for any other, right or wrong, and nothing is passed.
     fn plain(&mut self) -> Option<Result<Step, Malformed>> {
+        #[cfg(test)]
+        if self.slow {
+            return None;
+        }
         let open = *self.open.last()?;
         let rest = self.raw.get(self.tokens.at..)?;
         match rest {
