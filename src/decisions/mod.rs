@@ -183,15 +183,12 @@ impl Log {
     }
 
     fn write(&self, record: &Record) {
-        let mut line = Vec::with_capacity(1024);
         let duration = record.at.steady.elapsed();
-        line::write(record, duration, &mut line);
-        if let Ok(line) = str::from_utf8(&line) {
-            if let Some(watch) = self.0.watch.get() {
-                watch.written(record, duration, line);
-            }
-            layer::send(&self.0.dispatch, line);
+        let line = line::line(record, duration);
+        if let Some(watch) = self.0.watch.get() {
+            watch.written(record, duration, &line);
         }
+        layer::send(&self.0.dispatch, &line);
     }
 }
 

@@ -108,7 +108,7 @@ pub(super) fn towards_device(mut head: response::Parts, returns: &Return, carrie
 }
 
 /// Makes an answer fit for the device. `plain` is the request's body, and `parts` its head, which is there
-/// when the answer may have to be edited.
+/// when the answer may have to be written anew.
 pub(super) async fn annotate(
     arrived: Arrived,
     mut returns: Box<Return>,
@@ -155,7 +155,7 @@ pub(super) async fn annotate(
                 return cannot_come(obstacle.as_ref(), reason, &returns, parts, plain, &read, head, carried);
             }
         }
-    } else if parts.is_some() && !read.protected {
+    } else if returns.enforce && !read.protected {
         body_hints(&returns, plain, &read, &mut changed, &mut carried);
     }
     new_resp_uri(&returns, plain, &read, &mut changed, &mut carried).await;
@@ -196,7 +196,7 @@ pub(super) fn whole(head: response::Parts, raw: Bytes, carried: Carried) -> Rule
 /// The scheme by which the device addresses protover. Behind a terminator of TLS only the device knows it,
 /// and says so in Target/LocURI.
 fn scheme(returns: &Return, request: &[u8], carried: &Carried) -> &'static str {
-    let ours = if carried.connection.tls { "https" } else { "http" };
+    let ours = carried.connection.scheme();
     let Some(known) = &returns.known else { return ours };
     let target = known.index.text(request, known.index.target);
     let same_host = |rest: &str| rest.get(..returns.host.len()).is_some_and(|host| host.eq_ignore_ascii_case(&returns.host));

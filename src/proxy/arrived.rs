@@ -28,20 +28,20 @@ pub(super) struct Needs {
     pub(super) message: bool,
     /// The answer whatever it says it is: it has to be rewritten, or decides whether the server is asked again.
     pub(super) any: bool,
-    /// The request's head: the answer may have to be edited, or written anew.
-    pub(super) head: bool,
+    /// The answer unpacked: it may have to be edited.
+    pub(super) edits: bool,
 }
 
 /// What will be needed for the answer to a message.
 pub(super) fn needs(exchange: &Exchange, decision: &Decision, site: &LiveSite, remembers: bool) -> Needs {
     let Some(known) = exchange.message.as_ref().filter(|_| site.site.mode == Mode::Enforce) else {
-        return Needs { message: false, any: false, head: false };
+        return Needs { message: false, any: false, edits: false };
     };
     let account = exchange.account.is_some();
-    let head = account || decision.verdict() == Verdict::Bridge || body_hints_wanted(decision, site, known);
+    let edits = account || decision.verdict() == Verdict::Bridge || body_hints_wanted(decision, site, known);
     let server = site.site.servers.get(decision.server());
     let resp_uri = server.is_some_and(|server| server.resp_uri == RespUri::Rewrite);
-    Needs { message: head || remembers || resp_uri, any: decision.trial() || decision.verdict() == Verdict::Bridge, head }
+    Needs { message: edits || remembers || resp_uri, any: decision.trial() || decision.verdict() == Verdict::Bridge, edits }
 }
 
 /// Asks the server for an answer that can be read where it has to be.
@@ -51,7 +51,7 @@ pub(super) fn only_readable(headers: &mut HeaderMap, needs: Needs) {
         ["gzip", "x-gzip", "deflate", "identity"].iter().any(|known| known.eq_ignore_ascii_case(name))
     };
     let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|list| list.split(',').all(readable));
-    if needs.head || (needs.message && !headers.get_all(header::ACCEPT_ENCODING).iter().all(accepts)) {
+    if needs.edits || (needs.message && !headers.get_all(header::ACCEPT_ENCODING).iter().all(accepts)) {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
 }

@@ -122,9 +122,9 @@ fn is_first(plain: &[u8], index: &HeaderIndex) -> bool {
 }
 
 pub(crate) fn integrity(headers: &HeaderMap) -> Integrity {
-    const HMAC: HeaderName = HeaderName::from_static("x-syncml-hmac");
-    const SIGNATURES: [HeaderName; 2] = [HeaderName::from_static("ms-signature"), HeaderName::from_static("mdm-signature")];
-    if headers.contains_key(HMAC) {
+    static HMAC: HeaderName = HeaderName::from_static("x-syncml-hmac");
+    static SIGNATURES: [HeaderName; 2] = [HeaderName::from_static("ms-signature"), HeaderName::from_static("mdm-signature")];
+    if headers.contains_key(&HMAC) {
         Integrity::Hmac
     } else if SIGNATURES.iter().any(|name| headers.contains_key(name)) {
         Integrity::Signed

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use super::{
     account::Accounting,
     body::Answer,
+    headers::Said,
     live::Live,
     live::LiveSite,
     media::Packing,
@@ -55,18 +56,23 @@ pub struct Connection {
     pub certificate: Option<Arc<ClientCertificate>>,
     /// Whether it comes from a proxy that is trusted: what it says of the client is believed.
     pub forwards: bool,
-    /// The client's address as text.
-    pub ip: OnceLock<HeaderValue>,
+    /// What servers are told of it, made for the host that is asked for first: it is always the same.
+    pub said: OnceLock<Said>,
     /// Held by all that is not over yet.
     pub alive: tokio::sync::mpsc::Sender<()>,
 }
 
 impl Connection {
-    /// The client's address as text, for the headers that say it. Made once, as `peer` does not change any
-    /// more when requests come.
-    pub(super) fn ip(&self) -> &HeaderValue {
-        let text = || HeaderValue::from_str(&self.peer.ip().to_string());
-        self.ip.get_or_init(|| text().unwrap_or(HeaderValue::from_static("unknown")))
+    /// `http` or `https`.
+    pub(super) const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// What servers are told of the client, when it asks for a host. `peer` does not change any more when
+    /// requests come.
+    pub(super) fn said(&self, host: &str) -> Cow<'_, Said> {
+        let first = self.said.get_or_init(|| Said::new(self, host));
+        if first.is_of(host) { Cow::Borrowed(first) } else { Cow::Owned(Said::new(self, host)) }
     }
 }
 
@@ -328,11 +334,12 @@ pub fn hint_headers(headers: &mut HeaderMap, recommended: Option<Version>, suppo
         Cow::Borrowed(text) => Ok(HeaderValue::from_static(text)),
         Cow::Owned(text) => HeaderValue::try_from(text),
     };
-    let list = match supported {
-        [one] => one.text(),
-        _ => supported.iter().map(|version| version.text()).collect::<Vec<_>>().join(", ").into(),
-    };
-    let (Ok(recommended), Ok(list)) = (value(recommended.text()), value(list)) else { return false };
+    let mut list = String::new();
+    for version in supported {
+        list.push_str(if list.is_empty() { "" } else { ", " });
+        list.push_str(&version.text());
+    }
+    let (Ok(recommended), Ok(list)) = (value(recommended.text()), HeaderValue::try_from(list)) else { return false };
     headers.insert(RECOMMENDED, recommended);
     headers.insert(SUPPORTED, list);
     true

@@ -172,7 +172,7 @@ impl Conversation<'_> {
         let needs = arrived::needs(&exchange, &decision, &self.site, remembered.is_some());
         arrived::only_readable(&mut exchange.collected.parts.headers, needs);
         let mut trial = Trial::new(&exchange, &decision);
-        let keeps = trial.is_some() || needs.head || self.upstream.has_choice();
+        let keeps = trial.is_some() || decision.verdict() == Verdict::Bridge || self.upstream.has_choice();
         let mut tried = Vec::new();
         let mut attempts = 0;
         let arrived = loop {

@@ -14,7 +14,7 @@ const fn bad(why: &'static str) -> Refusal {
 pub const HEAD: usize = 32 * 1024;
 
 /// Headers that say where a request begins, ends and goes, as a careless server may read them too.
-const FRAMING: [HeaderName; 2] = [HeaderName::from_static("transfer_encoding"), HeaderName::from_static("content_length")];
+static FRAMING: [HeaderName; 2] = [HeaderName::from_static("transfer_encoding"), HeaderName::from_static("content_length")];
 
 /// Checks the head of a request. `ambiguous` says that it had both Content-Length and Transfer-Encoding, or
 /// one of them twice, which hyper does not show.
@@ -26,12 +26,18 @@ pub(super) fn check<B>(request: &Request<B>, ambiguous: bool) -> Result<(), Refu
     if ambiguous {
         return Err(bad("more than one length"));
     }
+    let (mut size, mut underscored) = (0, false);
+    for (name, value) in headers {
+        let name = name.as_str();
+        size += name.len() + value.len() + 4;
+        underscored |= FRAMING.iter().any(|framing| framing.as_str() == name);
+    }
     // hyper's own limit is one of memory, and lets more through when it came at once.
-    if headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() > HEAD {
+    if size > HEAD {
         return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header too large"));
     }
     // `Transfer_Encoding` is `Transfer-Encoding` to a server that speaks CGI.
-    if FRAMING.iter().any(|name| headers.contains_key(name)) {
+    if underscored {
         return Err(bad("underscore in the name of a framing header"));
     }
     length(request.version(), headers)?;

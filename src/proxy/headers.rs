@@ -8,14 +8,14 @@ use http::{
     header::{self, Entry},
 };
 
-use super::exchange::Carried;
+use super::exchange::{Carried, Connection};
 
 /// Carries the decision's id on every response and every request sent to a server.
 pub(super) static DECISION: HeaderName = HeaderName::from_static("protover-decision");
 
 /// Headers of one connection (RFC 9110, section 7.6.1), besides those that `Connection` names. Trailers are not
 /// passed on, and so neither is what announces them.
-const HOP_BY_HOP: [HeaderName; 11] = [
+static HOP_BY_HOP: [HeaderName; 11] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -31,7 +31,7 @@ const HOP_BY_HOP: [HeaderName; 11] = [
 
 /// What `Connection` cannot take away, nor what is in [`OURS`]: what a body is, where it goes, and what
 /// protects it. A client that named what a proxy in front says of it could otherwise make it unsaid.
-const KEPT: [HeaderName; 7] = [
+static KEPT: [HeaderName; 7] = [
     header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
@@ -42,7 +42,7 @@ const KEPT: [HeaderName; 7] = [
 ];
 
 /// What clients may not say of themselves.
-const OURS: [HeaderName; 6] = [
+static OURS: [HeaderName; 6] = [
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-proto"),
@@ -51,8 +51,10 @@ const OURS: [HeaderName; 6] = [
     HeaderName::from_static("client-cert-chain"),
 ];
 
-/// Digests of a body; wrong once it has been edited.
-const DIGESTS: [HeaderName; 5] = [
+/// Packing, parts and digests of a body; wrong once it has been edited.
+static NOT_OF_A_NEW_BODY: [HeaderName; 7] = [
+    header::ACCEPT_RANGES,
+    header::CONTENT_ENCODING,
     HeaderName::from_static("content-md5"),
     HeaderName::from_static("digest"),
     HeaderName::from_static("content-digest"),
@@ -60,61 +62,83 @@ const DIGESTS: [HeaderName; 5] = [
     header::ETAG,
 ];
 
-/// Removes what belongs to one connection.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes what belongs to one connection, and what else is not to go on.
+fn remove_hop_by_hop(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !KEPT.contains(name) && !OURS.contains(name))
+        .filter(|name| !is_among(&KEPT, name) && !is_among(&OURS, name))
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    remove(headers, |name| is_among(&HOP_BY_HOP, name) || named.contains(name) || also(name));
+}
+
+/// Removes headers. To look at each that is there costs less than to look for each that there may be.
+fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in gone {
         headers.remove(name);
+    }
+}
+
+/// By their texts: most differ in length.
+fn is_among(names: &[HeaderName], name: &HeaderName) -> bool {
+    let name = name.as_str();
+    names.iter().any(|one| one.as_str() == name)
+}
+
+/// What servers are told of a client that asks for a host.
+#[derive(Clone, Debug)]
+pub struct Said {
+    host: Box<str>,
+    address: HeaderValue,
+    /// As RFC 7239, section 4, has it.
+    forwarded: HeaderValue,
+    forwarded_host: Option<HeaderValue>,
+}
+
+impl Said {
+    pub(super) fn new(connection: &Connection, host: &str) -> Self {
+        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"));
+        let address = connection.peer.ip().to_string();
+        // As RFC 7239, section 6, writes it.
+        let brackets = if connection.peer.is_ipv6() { ["\"[", "]\""] } else { ["", ""] };
+        let named = if is_quotable(host) { format!(";host=\"{host}\"") } else { String::new() };
+        let forwarded = format!("for={}{address}{}{named};proto={}", brackets[0], brackets[1], connection.scheme());
+        let forwarded_host = HeaderValue::from_str(host).ok().filter(|_| !host.is_empty());
+        Self { host: host.into(), address: value(&address), forwarded: value(&forwarded), forwarded_host }
+    }
+
+    /// Whether it is about a client that asks for this host.
+    pub(super) fn is_of(&self, host: &str) -> bool {
+        *self.host == *host
     }
 }
 
 /// Gets a request's headers ready for a server.
 pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &str, carried: &Carried) {
-    remove_hop_by_hop(headers);
     let connection = &carried.connection;
-    if !connection.forwards {
-        for name in &OURS {
-            headers.remove(name);
-        }
-    }
     // `Client_Cert` is `Client-Cert` to a server that speaks CGI.
-    let alike: Vec<HeaderName> = headers.keys().filter(|name| is_like_ours(name)).cloned().collect();
-    for name in alike {
-        headers.remove(name);
-    }
-    headers.remove(header::VIA);
-    headers.remove(header::EXPECT);
+    let ours = |name: &HeaderName| (!connection.forwards && is_among(&OURS, name)) || is_like_ours(name);
+    remove_hop_by_hop(headers, |name| *name == header::VIA || *name == header::EXPECT || ours(name));
 
-    let scheme = if connection.tls { "https" } else { "http" };
-    let ip = connection.ip();
-    let address = ip.to_str().unwrap_or_default();
-    // As RFC 7239, section 6, writes it.
-    let brackets = if connection.peer.is_ipv6() { ["\"[", "]\""] } else { ["", ""] };
-    let named = if is_quotable(host) { [";host=\"", host, "\""] } else { [""; 3] };
-    let text = [&["for=", brackets[0], address, brackets[1]][..], &named, &[";proto=", scheme]].concat().concat();
-    append(headers, &OURS[0], &text);
-    if headers.contains_key(&OURS[1]) {
-        append(headers, &OURS[1], address);
-    } else {
-        headers.insert(&OURS[1], ip.clone());
-    }
+    let said = connection.said(host);
+    append(headers, &OURS[0], &said.forwarded);
+    append(headers, &OURS[1], &said.address);
     // What is still there was said by a proxy that is trusted, and knows better.
-    headers.entry(&OURS[2]).or_insert(HeaderValue::from_static(scheme));
-    if !host.is_empty() && !headers.contains_key(&OURS[3]) {
-        insert(headers, &OURS[3], host);
+    headers.entry(&OURS[2]).or_insert(HeaderValue::from_static(connection.scheme()));
+    if let Some(host) = &said.forwarded_host {
+        headers.entry(&OURS[3]).or_insert(host.clone());
     }
     // The certificate of the connection is then the proxy's.
     if let Some(certificate) = connection.certificate.as_ref().filter(|_| !connection.forwards) {
         headers.insert(&OURS[4], certificate.header.clone());
     }
     via(headers, version);
-    insert(headers, &DECISION, carried.open.id());
+    if let Ok(id) = HeaderValue::from_str(carried.open.id()) {
+        headers.insert(&DECISION, id);
+    }
 }
 
 /// Whether a name is one of ours with an underscore in the place of a hyphen.
@@ -125,18 +149,14 @@ fn is_like_ours(name: &HeaderName) -> bool {
 
 /// Gets a server's headers ready for a device.
 pub(super) fn towards_device(headers: &mut HeaderMap, version: Version) {
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, |_| false);
     via(headers, version);
 }
 
 /// Makes the headers fit a body that protover made or edited: its length, no packing, and no digest
 /// of the old one.
 pub(super) fn describe_new_body(headers: &mut HeaderMap, len: usize) {
-    for name in &DIGESTS {
-        headers.remove(name);
-    }
-    headers.remove(header::CONTENT_ENCODING);
-    headers.remove(header::ACCEPT_RANGES);
+    remove(headers, |name| is_among(&NOT_OF_A_NEW_BODY, name));
     headers.insert(header::CONTENT_LENGTH, len.into());
 }
 
@@ -167,19 +187,13 @@ fn via(headers: &mut HeaderMap, version: Version) {
 }
 
 /// Adds to the end of a list: one line, in the order of the way.
-fn append(headers: &mut HeaderMap, name: &HeaderName, text: &str) {
-    if !headers.contains_key(name) {
-        return insert(headers, name, text);
-    }
+fn append(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
     let before: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    let list = [&before[..], &[text]].concat().join(", ");
-    insert(headers, name, &list);
-}
-
-fn insert(headers: &mut HeaderMap, name: &HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(name.clone(), value);
-    }
+    let list = match (&before[..], value.to_str()) {
+        ([_, ..], Ok(text)) => HeaderValue::try_from([&before[..], &[text]].concat().join(", ")).ok(),
+        _ => None,
+    };
+    headers.insert(name, list.unwrap_or_else(|| value.clone()));
 }
 
 fn is_quotable(host: &str) -> bool {
@@ -206,7 +220,7 @@ mod tests {
         .into_iter()
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
         .collect();
-        remove_hop_by_hop(&mut headers);
+        remove_hop_by_hop(&mut headers, |_| false);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["host", "x-end"]);

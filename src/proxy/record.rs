@@ -47,7 +47,7 @@ where
         let open = self.shared.log.open(Arc::clone(&connection.listener), connection.peer, kind);
         #[cfg(feature = "otlp")]
         let open = open.traced(&request, connection.tls);
-        let id: Box<str> = open.id().into();
+        let id = HeaderValue::from_str(open.id());
         let log = self.shared.log.clone();
         let store = Arc::clone(&self.shared.store);
         let carried =
@@ -69,6 +69,7 @@ where
                 }
                 // The record was written while the panic passed it.
                 Err(_) => {
+                    let id = id.as_ref().ok().and_then(|id| id.to_str().ok()).unwrap_or_default();
                     let mut response = Response::new(Answer::whole(format!("500 panic (decision {id})\n").into()));
                     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                     response
@@ -77,7 +78,7 @@ where
             if pulse.is_leaving() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            if let Ok(id) = HeaderValue::from_str(&id) {
+            if let Ok(id) = id {
                 response.headers_mut().insert(DECISION.clone(), id);
             }
             Ok(response)

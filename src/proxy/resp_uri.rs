@@ -112,19 +112,19 @@ pub(super) struct Rewritten {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Address {
     scheme: String,
-    authority: String,
+    authority: Authority,
     path_and_query: String,
 }
 
 impl Address {
     fn is_at(&self, scheme: &str, authority: &str) -> bool {
-        self.scheme.eq_ignore_ascii_case(scheme) && same_authority(&self.authority, authority, scheme)
+        self.scheme.eq_ignore_ascii_case(scheme) && same_authority(self.authority.as_str(), authority, scheme)
     }
 
     /// Whether it means the host of a URL. Servers do not know how they are reached: the scheme says
     /// nothing, and a port only where both have one.
     fn means(&self, url: &Uri) -> bool {
-        let Ok(ours) = self.authority.parse::<Authority>() else { return false };
+        let ours = &self.authority;
         let ports = ours.port_u16().zip(url.port_u16()).is_none_or(|(ours, theirs)| ours == theirs);
         ports && url.host().is_some_and(|host| host.eq_ignore_ascii_case(ours.host()))
     }
@@ -133,8 +133,8 @@ impl Address {
 /// The same host and port, whether a port that goes without saying is said or not.
 fn same_authority(a: &str, b: &str, scheme: &str) -> bool {
     let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-    let bare = |authority: &str| authority.strip_suffix(default).unwrap_or(authority).to_ascii_lowercase();
-    bare(a) == bare(b)
+    let [a, b] = [a, b].map(|authority| authority.strip_suffix(default).unwrap_or(authority));
+    a.eq_ignore_ascii_case(b)
 }
 
 /// Resolves a reference as RFC 3986, section 5.2, has it, but leaves every byte of a query as it is.
@@ -144,7 +144,7 @@ fn resolve(given: &str, scheme: &str, authority: &str, base: &PathAndQuery) -> O
         let uri: Uri = uri.parse().ok()?;
         Some(Address {
             scheme: uri.scheme_str()?.to_ascii_lowercase(),
-            authority: uri.authority()?.to_string(),
+            authority: uri.authority()?.clone(),
             path_and_query: uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned(),
         })
     };
@@ -163,7 +163,7 @@ fn resolve(given: &str, scheme: &str, authority: &str, base: &PathAndQuery) -> O
     }
     let (path, query) = given.split_at(given.find('?').unwrap_or(given.len()));
     let path = if path.is_empty() { base.path().to_owned() } else { without_dots(path, base.path())? };
-    Some(Address { scheme: scheme.to_owned(), authority: authority.to_owned(), path_and_query: path + query })
+    Some(Address { scheme: scheme.to_owned(), authority: authority.parse().ok()?, path_and_query: path + query })
 }
 
 /// A path as it is seen from another one, without dot segments.
@@ -215,8 +215,8 @@ pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Result<Option<Rewritten>, P
     let server = if by_url(asked) { Some(way.server) } else { way.site.servers.iter().position(|server| by_url(server)) };
     let (server, by_the_devices) = match server {
         Some(server) => (server, false),
-        None if same_authority(&meant.authority, way.host, &meant.scheme)
-            || same_authority(&meant.authority, way.host, way.scheme) =>
+        None if same_authority(meant.authority.as_str(), way.host, &meant.scheme)
+            || same_authority(meant.authority.as_str(), way.host, way.scheme) =>
         {
             (way.server, true)
         }

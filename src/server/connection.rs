@@ -55,7 +55,7 @@ pub(super) async fn serve(
         certificate: None,
         // Of a proxy that speaks the PROXY protocol it is the client that says them.
         forwards: front.trusts(peer) && !front.proxy_protocol,
-        ip: std::sync::OnceLock::new(),
+        said: std::sync::OnceLock::new(),
         alive,
     };
     let limits = *context.shared.live.load().limits();

@@ -84,6 +84,26 @@ async fn hop_by_hop_and_forwarding_headers_are_ours() {
 }
 
 #[tokio::test]
+async fn every_request_of_a_connection_is_forwarded_with_the_host_that_it_names() {
+    let (upstream, rig) = both("[\"DM/1.2\"]", "").await;
+    let body = message("1.2", "DM/1.2");
+    let hosts = ["dm.example", "DM.example:8080", "dm.example"];
+    let requests = hosts.map(|host| {
+        format!("POST /dm HTTP/1.1\r\nHost: {host}\r\nContent-Type: {XML}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    });
+    assert_eq!(rig.send(requests.concat()).await.status, 200);
+    rig.lines(3).await;
+    let told: Vec<_> = upstream
+        .seen()
+        .iter()
+        .map(|seen| (seen.header("x-forwarded-host").map(str::to_owned), seen.header("forwarded").map(str::to_owned)))
+        .collect();
+    for (host, told) in hosts.iter().zip(told) {
+        assert_eq!(told, (Some((*host).to_owned()), Some(format!("for=127.0.0.1;host=\"{host}\";proto=http"))));
+    }
+}
+
+#[tokio::test]
 async fn hosts_are_found_with_and_without_port_and_in_either_form_of_target() {
     let (upstream, rig) = both("[\"DM/1.2\"]", "").await;
     let body = message("1.2", "DM/1.2");

@@ -79,7 +79,7 @@ async fn a_handler_that_panics_is_a_500_with_one_line_and_the_connection_goes_on
             push: false,
             certificate: None,
             forwards: false,
-            ip: std::sync::OnceLock::new(),
+            said: std::sync::OnceLock::new(),
             alive,
         };
         let pulse = Arc::new(Pulse::new(true));
