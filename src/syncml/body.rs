@@ -44,6 +44,12 @@ pub trait Steps {
     /// [`Malformed`] when the message cannot be read any further.
     fn step(&mut self) -> Result<Option<Step>, Malformed>;
 
+    /// Behind a Start: the text and the End together, when that is all there is and nothing is special
+    /// about it. `None` for any other content, right or wrong, and nothing is passed.
+    fn leaf(&mut self) -> Option<Field> {
+        None
+    }
+
     /// The WBXML code page in force behind the last step: behind a Start it is the page of the
     /// content, behind an End the one that the next token will be read in. Always 0 in XML.
     fn page(&self) -> u8;
@@ -106,6 +112,13 @@ impl Steps for Cursor<'_> {
         match self {
             Self::Xml(cursor) => cursor.step(),
             Self::Wbxml(cursor) => cursor.step(),
+        }
+    }
+
+    fn leaf(&mut self) -> Option<Field> {
+        match self {
+            Self::Xml(cursor) => cursor.leaf(),
+            Self::Wbxml(cursor) => cursor.leaf(),
         }
     }
 

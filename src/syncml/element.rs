@@ -14,6 +14,18 @@ pub fn dtd(ver_dtd: &str) -> Option<Dtd> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
+/// A name as a word. All names are shorter than 16 bytes, which the compiler sees to.
+const fn word_of(name: &str) -> u128 {
+    assert!(name.len() < 16, "a byte for what follows the name");
+    let mut word = 0;
+    let mut rest = name.as_bytes();
+    while let Some((last, before)) = rest.split_last() {
+        word = word << 8 | *last as u128;
+        rest = before;
+    }
+    word
+}
+
 macro_rules! elements {
     ($($variant:ident = $page:literal $token:literal since $dtd:expr;)*) => {
         /// An element of SyncML (code page 0) or of its meta information (code page 1).
@@ -29,12 +41,13 @@ macro_rules! elements {
             /// Every element but [`Element::Other`].
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The element of this local name.
+            /// The element of a local name that is given as a word: its bytes from the lowest on, then zeros.
             #[must_use]
+            #[inline]
             #[allow(non_upper_case_globals, reason = "one constant per element, for the match below")]
-            pub fn named(name: impl AsRef<[u8]>) -> Self {
-                $(const $variant: &[u8] = stringify!($variant).as_bytes();)*
-                match name.as_ref() {
+            pub(super) const fn of_word(word: u128) -> Self {
+                $(const $variant: u128 = word_of(stringify!($variant));)*
+                match word {
                     $($variant => Self::$variant,)*
                     _ => Self::Other,
                 }
@@ -156,6 +169,18 @@ elements! {
 }
 
 impl Element {
+    /// The element of this local name.
+    #[must_use]
+    pub fn named(name: impl AsRef<[u8]>) -> Self {
+        let name = name.as_ref();
+        let mut word = [0; 16];
+        let Some(room) = word.get_mut(..name.len()) else { return Self::Other };
+        room.copy_from_slice(name);
+        let element = Self::of_word(u128::from_le_bytes(word));
+        // A name may end in zeros, and is none then.
+        if element.name().len() == name.len() { element } else { Self::Other }
+    }
+
     /// Whether it belongs to the meta information, which has a name space (`syncml:metinf`) and a
     /// code page of its own.
     #[must_use]
@@ -199,7 +224,7 @@ mod tests {
             let (page, token) = element.token().unwrap();
             assert_eq!(Element::from_token(page, token), *element);
         }
-        for name in ["", "syncml", "SYNCML", "DevInf", "Other"] {
+        for name in ["", "syncml", "SYNCML", "DevInf", "Other", "Add\0", "Ad", "NumberOfChanges1", "NumberOfChanges\0\0"] {
             assert_eq!(Element::named(name), Element::Other, "{name:?}");
         }
         assert_eq!(Element::from_token(0, 0x30), Element::Other);

@@ -184,6 +184,9 @@ impl<S: Steps> Walk<'_, S> {
 
     /// The text of an element that holds nothing else, up to its End.
     fn value(&mut self, element: Element, tag: Span, empty: bool) -> Result<Field, Malformed> {
+        if let Some(field) = self.steps.leaf() {
+            return if field.text.len() > limits::VALUE { Err(malformed(Problem::TooLarge, field.place)) } else { Ok(field) };
+        }
         let mut value = None;
         loop {
             match self.next()? {

@@ -41,19 +41,6 @@ pub(super) mod class {
 /// Most values are shorter than what pays for the set-up of a search.
 pub(super) const SHORT: usize = 40;
 
-/// The length of the character data at the beginning, when it is short, and whether nothing in it
-/// needs a closer look.
-pub(super) fn run(rest: &[u8]) -> (Option<usize>, bool) {
-    let mut plain = true;
-    for (at, byte) in rest.iter().take(SHORT).enumerate() {
-        if class::has(*byte, class::MARKUP) {
-            return (Some(at), plain);
-        }
-        plain &= !class::has(*byte, class::SUSPECT);
-    }
-    (None, plain)
-}
-
 /// The character that `&name;` stands for; `None` when nothing declares it.
 pub(super) fn referred(name: &[u8]) -> Option<char> {
     let code = match name {

@@ -8,7 +8,8 @@ use super::{
         limits,
         malformed::{Malformed, Problem},
     },
-    chars::{is_space, run},
+    chars::is_space,
+    plain,
     prologue::{self, Before},
     scope::Scope,
     token::{Token, Tokens},
@@ -21,13 +22,11 @@ pub struct Cursor<'a> {
     tokens: Tokens<'a>,
     scope: Scope,
     open: Vec<Open>,
-    /// The End to give next, of an element written as empty.
-    ending: Option<(Element, u32)>,
-    /// A tag that was read to find the end of the text before it.
+    /// A tag that was read already: to find the end of the text before it, or with the Start of an element
+    /// written as empty.
     tag: Option<Token>,
     elements: usize,
     before: Before,
-    over: bool,
     /// For the test that compares the two: nothing is taken for plain.
     #[cfg(test)]
     pub(super) slow: bool,
@@ -38,6 +37,9 @@ pub struct Cursor<'a> {
 struct Open {
     element: Element,
     name: Span,
+    /// Whether it declares name spaces.
+    declares: bool,
+    end: plain::End,
 }
 
 impl<'a> Cursor<'a> {
@@ -58,11 +60,9 @@ impl<'a> Cursor<'a> {
             tokens,
             scope,
             open,
-            ending: None,
             tag,
             elements: 0,
             before,
-            over: false,
             #[cfg(test)]
             slow: false,
         }
@@ -105,68 +105,115 @@ impl<'a> Cursor<'a> {
             self.scope.enter(self.raw, attributes, self.open.len())?;
         }
         let element = self.scope.element(self.raw, name);
-        self.open.push(Open { element, name });
+        let end = plain::End::of(name.of(self.raw));
+        self.open.push(Open { element, name, declares: !attributes.is_empty(), end });
         if empty {
-            self.ending = Some((element, tag.end));
+            self.tag = Some(Token::End { tag: Span { start: tag.end, end: tag.end }, name });
         }
         Ok(Step::Start { element, tag, empty })
     }
 
     fn end(&mut self, tag: Span, name: Span) -> Result<Step, Malformed> {
-        match self.open.pop() {
-            Some(open) if open.name.of(self.raw) == name.of(self.raw) => {
-                self.scope.leave(self.open.len());
-                Ok(Step::End { element: open.element, tag })
-            }
+        match self.close() {
+            Some(open) if open.name.of(self.raw) == name.of(self.raw) => Ok(Step::End { element: open.element, tag }),
             _ => Err(Malformed { problem: Problem::Syntax, at: tag.start }),
         }
     }
 
-    /// The next step where there is nothing special about it: a tag as nearly all are, or text in one plain
-    /// piece. `None` for any other, right or wrong, and nothing is passed.
-    fn plain(&mut self) -> Option<Result<Step, Malformed>> {
+    /// Takes off the element that began last.
+    fn close(&mut self) -> Option<Open> {
+        let open = self.open.pop()?;
+        if open.declares {
+            self.scope.leave(self.open.len());
+        }
+        Some(open)
+    }
+
+    /// What is still to be read, when the next step may be plain, and the element that is open there.
+    #[inline]
+    fn rest(&self) -> Option<(&'a [u8], &Open)> {
         #[cfg(test)]
         if self.slow {
             return None;
         }
-        let open = *self.open.last()?;
-        let rest = self.raw.get(self.tokens.at..)?;
+        let open = self.open.last().filter(|_| self.tag.is_none())?;
+        Some((self.raw.get(self.tokens.at..)?, open))
+    }
+
+    /// Passes over bytes that were read.
+    #[inline]
+    fn pass(&mut self, len: usize) -> Span {
+        let start = self.tokens.at;
+        self.tokens.at += len;
+        Span::new(start..self.tokens.at)
+    }
+
+    /// The start tag behind a `<`, when it is plain and means what it says.
+    #[inline]
+    fn plain_start(&self, rest: &[u8]) -> Option<plain::Start> {
+        let start = plain::Start::read(rest)?;
+        let room = self.elements < limits::ELEMENTS && self.open.len() < limits::DEPTH;
+        // The declaration changes nothing where SyncML's name space covers, but for what SyncHdr is in.
+        let known = !self.scope.foreign() && (!start.metinf || self.open.len() > 1);
+        (room && known).then_some(start)
+    }
+
+    /// The next step when it is plain. `None` for any other, right or wrong, and nothing is passed.
+    #[inline]
+    pub(super) fn plain(&mut self) -> Option<Step> {
+        let (rest, open) = self.rest()?;
         match rest {
-            [b'<', b'/', ..] => {
-                let tag = self.tokens.closing(open.name)?.span();
-                self.open.pop();
-                self.scope.leave(self.open.len());
-                Some(Ok(Step::End { element: open.element, tag }))
+            [b'<', b'/', rest @ ..] => {
+                let element = open.element;
+                let len = open.end.len(rest)?;
+                self.close();
+                Some(Step::End { element, tag: self.pass(len + 2) })
             }
-            [b'<', ..] => match self.tokens.plain_start()? {
-                Token::Start { tag, name, attributes, empty } => Some(self.start(tag, name, attributes, empty)),
-                _ => None,
-            },
+            [b'<', rest @ ..] => {
+                let start = self.plain_start(rest)?;
+                let (element, name) = (start.element, self.tokens.at + 1);
+                let tag = self.pass(start.len);
+                self.elements += 1;
+                self.open.push(Open { element, name: Span::new(name..name + start.name), declares: false, end: start.end });
+                Some(Step::Start { element, tag, empty: false })
+            }
             _ => {
-                let (len, plain) = run(rest);
-                let len = len.filter(|len| plain && *len > 0)?;
-                let from = self.tokens.at;
-                self.tokens.at += len;
-                let text = Span::new(from..self.tokens.at);
-                // The tag too, as always: text before a broken one is no text.
-                self.tag = self.tokens.closing(open.name).or_else(|| self.tokens.plain_start());
-                if self.tag.is_none() {
-                    self.tokens.at = from;
-                    return None;
-                }
-                Some(Ok(Step::Text(Field { place: text, text, form: Form::Literal })))
+                let len = plain::text(rest)?;
+                // Text before a broken tag is none.
+                let followed = match rest.get(len..)? {
+                    [b'<', b'/', rest @ ..] => open.end.len(rest).is_some(),
+                    [b'<', rest @ ..] => self.plain_start(rest).is_some(),
+                    _ => false,
+                };
+                let text = followed.then(|| self.pass(len))?;
+                Some(Step::Text(Field { place: text, text, form: Form::Literal }))
             }
+        }
+    }
+
+    /// The next step, by the whole grammar.
+    #[cold]
+    fn by_grammar(&mut self) -> Result<Option<Step>, Malformed> {
+        if self.tag.is_none() {
+            if self.open.is_empty() {
+                return self.after();
+            }
+            if let Some(field) = self.text()? {
+                return Ok(Some(Step::Text(field)));
+            }
+        }
+        match self.tag.take() {
+            Some(Token::Start { tag, name, attributes, empty }) => self.start(tag, name, attributes, empty).map(Some),
+            Some(Token::End { tag, name }) => self.end(tag, name).map(Some),
+            _ => Ok(None),
         }
     }
 
     /// The text before the next tag, and that tag.
     fn text(&mut self) -> Result<Option<Field>, Malformed> {
         let mut run = Run::default();
-        let open = self.open.last().map(|open| open.name);
         loop {
-            let closing = open.and_then(|name| self.tokens.closing(name));
-            let next = if closing.is_some() { closing } else { self.tokens.next()? };
-            match next {
+            match self.tokens.next()? {
                 None => return Err(Malformed::new(Problem::Truncated, self.raw.len())),
                 Some(tag @ (Token::Start { .. } | Token::End { .. })) => {
                     self.tag = Some(tag);
@@ -194,37 +241,29 @@ impl<'a> Cursor<'a> {
                 _ => return Err(Malformed { problem: Problem::Trailing, at: token.span().start }),
             }
         }
-        self.over = true;
         Ok(None)
     }
 }
 
 impl Steps for Cursor<'_> {
+    #[inline]
     fn step(&mut self) -> Result<Option<Step>, Malformed> {
-        if let Some((element, at)) = self.ending.take() {
-            self.open.pop();
-            self.scope.leave(self.open.len());
-            return Ok(Some(Step::End { element, tag: Span { start: at, end: at } }));
+        match self.plain() {
+            Some(step) => Ok(Some(step)),
+            None => self.by_grammar(),
         }
-        if self.over {
-            return Ok(None);
-        }
-        if self.tag.is_none() {
-            if self.open.is_empty() {
-                return self.after();
-            }
-            if let Some(step) = self.plain() {
-                return step.map(Some);
-            }
-            if let Some(field) = self.text()? {
-                return Ok(Some(Step::Text(field)));
-            }
-        }
-        match self.tag.take() {
-            Some(Token::Start { tag, name, attributes, empty }) => self.start(tag, name, attributes, empty).map(Some),
-            Some(Token::End { tag, name }) => self.end(tag, name).map(Some),
-            _ => Ok(None),
-        }
+    }
+
+    #[inline]
+    fn leaf(&mut self) -> Option<Field> {
+        let (rest, open) = self.rest()?;
+        let len = plain::text(rest)?;
+        let [b'<', b'/', rest @ ..] = rest.get(len..)? else { return None };
+        let end = open.end.len(rest)?;
+        let text = self.pass(len);
+        self.close();
+        self.pass(end + 2);
+        Some(Field { place: text, text, form: Form::Literal })
     }
 
     fn page(&self) -> u8 {

@@ -11,6 +11,7 @@
 pub(crate) mod attribute;
 mod chars;
 mod cursor;
+mod plain;
 mod prologue;
 mod scope;
 mod text;

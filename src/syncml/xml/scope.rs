@@ -3,7 +3,6 @@
 use super::{
     super::{element::Element, header::Span, malformed::Malformed},
     attribute::attributes,
-    token::METINF,
 };
 
 /// A declaration in force: `xmlns="…"` or `xmlns:prefix="…"`.
@@ -22,14 +21,20 @@ struct Binding {
 #[derive(Debug, Default)]
 pub(super) struct Scope {
     bindings: Vec<Binding>,
+    /// Whether the default is another name space than SyncML's.
+    foreign: bool,
 }
 
 impl Scope {
     /// Takes the declarations of a start tag.
     pub(super) fn enter(&mut self, raw: &[u8], inside: Span, depth: usize) -> Result<(), Malformed> {
-        if inside.of(raw) == METINF {
-            let value = Span { start: inside.start + 8, end: inside.end - 1 };
-            self.bindings.push(Binding { depth, prefix: Span::default(), value, ours: true });
+        // Nearly all have nothing else.
+        if let Some(value) = inside.of(raw).strip_prefix(b" xmlns=\"").and_then(|rest| rest.strip_suffix(b"\""))
+            && !value.contains(&b'"')
+        {
+            let (ours, value) = (is_ours(value), Span { start: inside.start + 8, end: inside.end - 1 });
+            self.bindings.push(Binding { depth, prefix: Span::default(), value, ours });
+            self.foreign = !ours;
             return Ok(());
         }
         for attribute in attributes(raw, inside) {
@@ -43,6 +48,7 @@ impl Scope {
             let value = attribute.value;
             self.bindings.push(Binding { depth, prefix, value, ours: is_ours(value.of(raw)) });
         }
+        self.foreign = self.is_foreign();
         Ok(())
     }
 
@@ -51,6 +57,16 @@ impl Scope {
         while self.bindings.last().is_some_and(|binding| binding.depth >= depth) {
             self.bindings.pop();
         }
+        self.foreign = self.is_foreign();
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.bindings.iter().rev().find(|binding| binding.prefix.is_empty()).is_some_and(|binding| !binding.ours)
+    }
+
+    /// Whether a name without a prefix is none of SyncML's.
+    pub(super) fn foreign(&self) -> bool {
+        self.foreign
     }
 
     /// Which element a name is. A prefix that nothing declares, and no name space at all, are taken
@@ -59,8 +75,7 @@ impl Scope {
         // Nearly all are known and have no prefix.
         let known = Element::named(name.of(raw));
         if known != Element::Other {
-            let default = self.bindings.iter().rev().find(|binding| binding.prefix.is_empty());
-            return if default.is_none_or(|binding| binding.ours) { known } else { Element::Other };
+            return if self.foreign { Element::Other } else { known };
         }
         let (prefix, local) = split(raw, name);
         let ours = match self.binding(raw, prefix) {

@@ -10,7 +10,7 @@ use super::{
         malformed::{Malformed, Problem},
     },
     attribute::Names,
-    chars::{is_ascii_name, is_name, is_space, referred, run},
+    chars::{is_ascii_name, is_name, is_space, referred},
 };
 
 /// A token. Spans are indices into the message.
@@ -42,9 +42,6 @@ impl Token {
         }
     }
 }
-
-/// What most tags with an attribute have.
-pub(super) const METINF: &[u8] = b" xmlns=\"syncml:metinf\"";
 
 /// Where the reading stands.
 #[derive(Clone, Copy, Debug)]
@@ -82,12 +79,9 @@ impl<'a> Tokens<'a> {
             Some([b'<', ..]) => self.start_tag()?,
             Some([b'&', ..]) => Token::Reference(self.reference()?),
             Some(rest) => {
-                let (short, plain) = run(rest);
-                let len = short.or_else(|| memchr2(b'<', b'&', rest)).unwrap_or(rest.len());
+                let len = memchr2(b'<', b'&', rest).unwrap_or(rest.len());
                 let span = Span::new(start..start + len);
-                if short.is_none() || !plain {
-                    self.characters(span, b"]]>")?;
-                }
+                self.characters(span, b"]]>")?;
                 self.at = start + len;
                 Token::Text(span)
             }
@@ -104,26 +98,6 @@ impl<'a> Tokens<'a> {
         let (inside, end) = self.until(start + 5, b"?>")?;
         self.at = end;
         Ok(Some(inside))
-    }
-
-    /// A start tag as nearly all are: an ASCII name, and nothing else or the declaration of Meta's name
-    /// space. `None` for any other, right or wrong.
-    pub(super) fn plain_start(&mut self) -> Option<Token> {
-        let start = self.at;
-        let rest = self.raw.get(start + 1..)?;
-        let len = rest.iter().position(|byte| !is_ascii_name(*byte)).filter(|len| *len <= limits::NAME)?;
-        let (name, rest) = rest.split_at_checked(len)?;
-        if name.first().is_none_or(|first| first.is_ascii_digit() || matches!(first, b'-' | b'.')) {
-            return None;
-        }
-        let declared = if rest.starts_with(METINF) { METINF.len() } else { 0 };
-        if rest.get(declared) != Some(&b'>') {
-            return None;
-        }
-        let name = start + 1..start + 1 + len;
-        let attributes = Span::new(name.end..name.end + declared);
-        self.at = name.end + declared + 1;
-        Some(Token::Start { tag: Span::new(start..self.at), name: Span::new(name), attributes, empty: false })
     }
 
     fn start_tag(&mut self) -> Result<Token> {
@@ -156,18 +130,6 @@ impl<'a> Tokens<'a> {
                 }
             }
         }
-    }
-
-    /// The end tag of the element that was opened as `name`, when it comes next and is plain.
-    pub(crate) fn closing(&mut self, name: Span) -> Option<Token> {
-        let start = self.at;
-        let rest = self.raw.get(start..)?.strip_prefix(b"</")?.strip_prefix(name.of(self.raw))?;
-        if rest.first() != Some(&b'>') {
-            return None;
-        }
-        self.at = self.raw.len() - rest.len() + 1;
-        let name = Span::new(start + 2..self.at - 1);
-        Some(Token::End { tag: Span::new(start..self.at), name })
     }
 
     fn end_tag(&mut self) -> Result<Token> {
