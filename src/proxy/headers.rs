@@ -15,31 +15,24 @@ pub(super) static DECISION: HeaderName = HeaderName::from_static("protover-decis
 
 /// Headers of one connection (RFC 9110, section 7.6.1), besides those that `Connection` names. Trailers are not
 /// passed on, and so neither is what announces them.
-static HOP_BY_HOP: [HeaderName; 11] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-authentication-info"),
-    HeaderName::from_static("proxy-connection"),
+const HOP_BY_HOP: [&str; 11] = [
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 /// What `Connection` cannot take away, nor what is in [`OURS`]: what a body is, where it goes, and what
 /// protects it. A client that named what a proxy in front says of it could otherwise make it unsaid.
-static KEPT: [HeaderName; 7] = [
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::HOST,
-    HeaderName::from_static("mdm-signature"),
-    HeaderName::from_static("ms-signature"),
-    HeaderName::from_static("x-syncml-hmac"),
-];
+const KEPT: [&str; 7] =
+    ["content-encoding", "content-length", "content-type", "host", "mdm-signature", "ms-signature", "x-syncml-hmac"];
 
 /// What clients may not say of themselves.
 static OURS: [HeaderName; 6] = [
@@ -52,15 +45,8 @@ static OURS: [HeaderName; 6] = [
 ];
 
 /// Packing, parts and digests of a body; wrong once it has been edited.
-static NOT_OF_A_NEW_BODY: [HeaderName; 7] = [
-    header::ACCEPT_RANGES,
-    header::CONTENT_ENCODING,
-    HeaderName::from_static("content-md5"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-    header::ETAG,
-];
+const NOT_OF_A_NEW_BODY: [&str; 7] =
+    ["accept-ranges", "content-digest", "content-encoding", "content-md5", "digest", "etag", "repr-digest"];
 
 /// Removes what belongs to one connection, and what else is not to go on.
 fn remove_hop_by_hop(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
@@ -68,10 +54,13 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !is_among(&KEPT, name) && !is_among(&OURS, name))
+        .map(<[u8]>::trim_ascii)
+        // What nearly all say: `Keep-Alive` goes anyway, and `close` names no header.
+        .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| !KEPT.contains(&name.as_str()) && !OURS.contains(name))
         .collect();
-    remove(headers, |name| is_among(&HOP_BY_HOP, name) || named.contains(name) || also(name));
+    remove(headers, |name| HOP_BY_HOP.contains(&name.as_str()) || named.contains(name) || also(name));
 }
 
 /// Removes headers. To look at each that is there costs less than to look for each that there may be.
@@ -80,12 +69,6 @@ fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
     for name in gone {
         headers.remove(name);
     }
-}
-
-/// By their texts: most differ in length.
-fn is_among(names: &[HeaderName], name: &HeaderName) -> bool {
-    let name = name.as_str();
-    names.iter().any(|one| one.as_str() == name)
 }
 
 /// What servers are told of a client that asks for a host.
@@ -120,7 +103,7 @@ impl Said {
 pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &str, carried: &Carried) {
     let connection = &carried.connection;
     // `Client_Cert` is `Client-Cert` to a server that speaks CGI.
-    let ours = |name: &HeaderName| (!connection.forwards && is_among(&OURS, name)) || is_like_ours(name);
+    let ours = |name: &HeaderName| (!connection.forwards && OURS.contains(name)) || is_like_ours(name);
     remove_hop_by_hop(headers, |name| *name == header::VIA || *name == header::EXPECT || ours(name));
 
     let said = connection.said(host);
@@ -156,7 +139,7 @@ pub(super) fn towards_device(headers: &mut HeaderMap, version: Version) {
 /// Makes the headers fit a body that protover made or edited: its length, no packing, and no digest
 /// of the old one.
 pub(super) fn describe_new_body(headers: &mut HeaderMap, len: usize) {
-    remove(headers, |name| is_among(&NOT_OF_A_NEW_BODY, name));
+    remove(headers, |name| NOT_OF_A_NEW_BODY.contains(&name.as_str()));
     headers.insert(header::CONTENT_LENGTH, len.into());
 }
 
