@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri, Version, header, request::Parts, response};
+use http::{HeaderMap, Request, Response, StatusCode, Version, header, request::Parts, response, uri::PathAndQuery};
 use tokio::time::Instant;
 
 use super::{
@@ -49,9 +49,9 @@ pub(super) struct Return {
     pub(super) decision: Decision,
     /// The host that the device addressed, and what it asked for there.
     pub(super) host: String,
-    pub(super) asked: Uri,
-    /// Where the request went.
-    pub(super) uri: Uri,
+    pub(super) asked: PathAndQuery,
+    /// Where the request went, and what the server was asked for.
+    pub(super) target: PathAndQuery,
     pub(super) address: Arc<Address>,
     /// The request's message.
     pub(super) known: Option<Box<Known>>,
@@ -214,15 +214,18 @@ async fn new_resp_uri(returns: &Return, request: &[u8], answer: &Read, changed: 
     let Some(field) = answer.index.resp_uri.filter(|_| returns.enforce && wanted) else { return };
     let given = answer.index.text(&answer.plain, field);
     let blank = given.trim().is_empty() || returns.host.is_empty();
-    let Some(target) = returns.asked.path_and_query().filter(|_| !blank) else { return };
+    if blank {
+        return;
+    }
     let way = Way {
         scheme: scheme(returns, request, carried),
         host: &returns.host,
-        target,
+        target: &returns.asked,
         live: &carried.live,
         site: &returns.site.site,
         server: decision.server(),
-        sent: &returns.uri,
+        address: &returns.address,
+        sent: &returns.target,
     };
     // The device goes round protover for the rest of the session then; the record says why.
     let left =
@@ -370,7 +373,7 @@ fn tell_server(
     let message: Bytes = reply::in_the_clients_stead(&answer.plain, &answer.index, obstacle, &last).into();
     let mut request = Request::new(Sent::whole(message.clone()));
     *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = returns.uri.clone();
+    *request.uri_mut() = returns.target.clone().into();
     let headers = request.headers_mut();
     for name in [header::HOST, header::USER_AGENT, header::VIA, headers::DECISION.clone()] {
         if let Some(value) = parts.headers.get(&name) {

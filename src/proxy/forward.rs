@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header, uri::PathAndQuery};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header, uri::PathAndQuery};
 use tokio::time::Instant;
 
 use super::{
@@ -62,12 +62,12 @@ pub(super) async fn forward(Judged { mut exchange, decision, mut remembered }: J
             return refuse::cannot_go(exchange, &obstacle, &decision);
         }
     };
-    let asked = exchange.collected.parts.uri.clone();
-    let Some(uri) = target(&mut exchange, &address, own.as_ref(), &host) else {
+    let asked = exchange.collected.parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let Some(target) = target(&mut exchange, &asked, &address, own.as_ref(), &host) else {
         let carried = exchange.collected.carried;
         return Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::BadRequest, "invalid request target", carried);
     };
-    let conversation = Conversation { site: Arc::clone(&site), upstream, address, host, asked, uri, own };
+    let conversation = Conversation { site: Arc::clone(&site), upstream, address, host, asked, target, own };
     match exchange.collected.body {
         Body::Read { .. } => conversation.message(exchange, decision, remembered, translated).await,
         Body::Through(_) | Body::Dm2(_) => Box::pin(conversation.through(exchange, decision)).await,
@@ -82,13 +82,18 @@ fn would_not_cross(obstacle: &Obstacle, carried: &mut Carried) {
     }
 }
 
-/// The address of a request at the server, and the headers to go with it.
-fn target(exchange: &mut Exchange, upstream: &Address, own: Option<&OwnAddress>, host: &str) -> Option<Uri> {
+/// What the server is asked for, and the headers to go with it.
+fn target(
+    exchange: &mut Exchange,
+    asked: &PathAndQuery,
+    upstream: &Address,
+    own: Option<&OwnAddress>,
+    host: &str,
+) -> Option<PathAndQuery> {
     let parts = &mut exchange.collected.parts;
-    let target = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-    let uri = match own {
-        Some(own) => own.address(upstream)?,
-        None => upstream.uri(&target)?,
+    let target = match own {
+        Some(own) => own.path_and_query.parse().ok()?,
+        None => upstream.target(asked)?,
     };
     headers::towards_server(&mut parts.headers, parts.version, host, &exchange.collected.carried);
     #[cfg(feature = "otlp")]
@@ -98,7 +103,7 @@ fn target(exchange: &mut Exchange, upstream: &Address, own: Option<&OwnAddress>,
     let host = if keeps_host(upstream, host) { host } else { upstream.authority().as_str() };
     parts.headers.insert(header::HOST, HeaderValue::from_str(host).ok()?);
     parts.version = Version::HTTP_11;
-    Some(uri)
+    Some(target)
 }
 
 /// Whether the server sees the host that the device addressed.
@@ -120,9 +125,9 @@ struct Conversation<'a> {
     address: Arc<Address>,
     /// The host that the device addressed, and what it asked for there.
     host: String,
-    asked: Uri,
-    /// Where it goes.
-    uri: Uri,
+    asked: PathAndQuery,
+    /// What the server is asked for.
+    target: PathAndQuery,
     own: Option<OwnAddress>,
 }
 
@@ -154,8 +159,8 @@ impl Conversation<'_> {
     }
 
     fn returns(self, known: Option<Box<Known>>, decision: Decision, account: Option<Box<Accounting>>) -> Box<Return> {
-        let Self { site, address, host, asked, uri, .. } = self;
-        Box::new(Return { address, enforce: site.site.mode == Mode::Enforce, site, decision, uri, known, host, asked, account })
+        let Self { site, address, host, asked, target, .. } = self;
+        Box::new(Return { address, enforce: site.site.mode == Mode::Enforce, site, decision, target, known, host, asked, account })
     }
 
     /// Sends a message, in other versions too where that is to be tried, and sees to what is remembered.
@@ -231,8 +236,6 @@ impl Conversation<'_> {
     fn elsewhere(&mut self, exchange: &mut Exchange, tried: &mut Vec<Arc<Address>>) -> bool {
         tried.push(Arc::clone(&self.address));
         let Some(next) = self.upstream.choose(session(exchange), tried) else { return false };
-        let path_and_query = self.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-        let Some(uri) = next.at(path_and_query) else { return false };
         if !keeps_host(&next, &self.host)
             && let Ok(host) = HeaderValue::from_str(next.authority().as_str())
         {
@@ -242,7 +245,7 @@ impl Conversation<'_> {
         if let Some(spans) = exchange.collected.carried.open.spans() {
             spans.towards_server(&mut exchange.collected.parts.headers, next.authority());
         }
-        (self.uri, self.address) = (uri, next);
+        self.address = next;
         true
     }
 
@@ -258,7 +261,7 @@ impl Conversation<'_> {
                 (std::mem::take(&mut collected.parts.headers), std::mem::take(&mut collected.parts.extensions));
         }
         *request.method_mut() = collected.parts.method.clone();
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = self.target.clone().into();
         let raw = match &collected.body {
             Body::Read { raw, .. } => raw,
             Body::Through(_) | Body::Dm2(_) => return request,

@@ -68,7 +68,7 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Ruled {
     let Submission { body, remembers } = judge(content_type, target.as_str(), raw, &mut carried);
 
     let address = gateway.choose(None, &[]);
-    let Some((uri, gateway)) = address.and_then(|address| Some((address.uri(&target)?, address))) else {
+    let Some((target, gateway)) = address.and_then(|address| Some((address.target(&target)?, address))) else {
         return Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::BadRequest, "invalid request target", carried);
     };
     headers::towards_server(&mut parts.headers, parts.version, gateway.authority().as_str(), &carried);
@@ -86,7 +86,7 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Ruled {
     }
     let mut onward = Request::new(Sent::whole(body));
     *onward.method_mut() = parts.method;
-    *onward.uri_mut() = uri;
+    *onward.uri_mut() = target.into();
     *onward.headers_mut() = parts.headers;
     *onward.extensions_mut() = parts.extensions;
     carried.open.attempts = Some(1);

@@ -18,7 +18,10 @@ use http::{
 use sha2::{Digest, Sha256};
 
 use super::Live;
-use crate::policy::site::{HostHeader, RespUri, Server, Site};
+use crate::{
+    policy::site::{HostHeader, RespUri, Server, Site},
+    upstream,
+};
 
 /// Before the server's name: it is addressed by the URL of the policy.
 const BY_ITS_OWN: &str = "/~";
@@ -95,8 +98,9 @@ pub(super) struct Way<'a> {
     pub(super) site: &'a Site,
     /// The server that answered.
     pub(super) server: usize,
-    /// Where the request was sent.
-    pub(super) sent: &'a Uri,
+    /// Where the request was sent, and what was asked for there.
+    pub(super) address: &'a upstream::Address,
+    pub(super) sent: &'a PathAndQuery,
 }
 
 /// What a RespURI becomes.
@@ -204,13 +208,11 @@ impl Past {
 /// # Errors
 /// When it leads past protover, and what it should be is not known.
 pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Result<Option<Rewritten>, Past> {
-    let sent_to = way.sent.path_and_query().ok_or(Past::NoAddress)?;
     let asked = way.site.servers.get(way.server).ok_or(Past::NoAddress)?;
-    let scheme = way.sent.scheme_str().ok_or(Past::NoAddress)?;
     let keeps = asked.host == HostHeader::Keep && !way.host.is_empty();
-    let own = if keeps { way.host } else { way.sent.authority().map_or("", Authority::as_str) };
+    let own = if keeps { way.host } else { way.address.authority().as_str() };
     // What the server means: itself, by either of its names, or another server of the site.
-    let meant = resolve(given, scheme, own, sent_to).ok_or(Past::NoAddress)?;
+    let meant = resolve(given, way.address.scheme(), own, way.sent).ok_or(Past::NoAddress)?;
     let by_url = |server: &Server| server.urls().any(|url| meant.means(url));
     let server = if by_url(asked) { Some(way.server) } else { way.site.servers.iter().position(|server| by_url(server)) };
     let (server, by_the_devices) = match server {
@@ -275,8 +277,10 @@ mod tests {
     fn there_and_back(live: &Live, scheme: &str, target: &str, given: &str) -> String {
         let site = live.site("dm.example", "/dm").expect("the site");
         let target: PathAndQuery = target.parse().expect("a target");
-        let sent = site.upstreams[0].choose(None, &[]).and_then(|address| address.uri(&target)).expect("an address");
-        let way = Way { scheme, host: "dm.example", target: &target, live, site: &site.site, server: 0, sent: &sent };
+        let address = site.upstreams[0].choose(None, &[]).expect("an address");
+        let sent = address.target(&target).expect("a target");
+        let (host, site) = ("dm.example", &*site.site);
+        let way = Way { scheme, host, target: &target, live, site, server: 0, address: &address, sent: &sent };
         let rewritten = match rewrite(given, &way) {
             Ok(Some(rewritten)) => rewritten,
             Ok(None) => return "stays".to_owned(),
@@ -285,7 +289,7 @@ mod tests {
         let uri: Uri = rewritten.uri.parse().expect("an address");
         assert_eq!(uri.authority().expect("absolute"), "dm.example");
         assert_eq!(uri.scheme_str(), Some(scheme));
-        let found = find(&site.site, uri.path_and_query().expect("a path")).expect("leads back");
+        let found = find(site, uri.path_and_query().expect("a path")).expect("leads back");
         let kept = rewritten.keep;
         let place = match &found.place {
             Place::Below(rest) => format!("below {rest}"),
@@ -296,7 +300,7 @@ mod tests {
             }
             Place::At(path) => format!("at {path}"),
         };
-        let server = &site.site.servers[found.server].name;
+        let server = &site.servers[found.server].name;
         format!("{server}{} {place}", if found.by_the_devices { " by the device's host" } else { "" })
     }
 

@@ -3,7 +3,6 @@
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use http::Uri;
 
 use super::{exchange::Exchange, resp_uri::Place};
 use crate::{
@@ -103,10 +102,5 @@ impl OwnAddress {
     fn is(&self, target: &str) -> bool {
         let target = target.trim();
         ["http://", "https://"].iter().any(|scheme| target.strip_prefix(scheme).is_some_and(|rest| rest == self.given))
-    }
-
-    /// Where to send the request.
-    pub(super) fn address(&self, upstream: &Address) -> Option<Uri> {
-        upstream.at(self.path_and_query.parse().ok()?)
     }
 }

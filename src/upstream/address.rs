@@ -14,17 +14,13 @@ use http::{
     HeaderValue, Request, Response, Uri, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper_rustls::HttpsConnector;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
 use rustls::ClientConfig;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{sync::{Semaphore, SemaphorePermit}, time::Instant};
 
 use super::{
     Failure,
     body::{Incoming, Ticket},
+    pool::{Error, Pool},
     state::{State, Status},
 };
 use crate::{
@@ -42,8 +38,8 @@ pub struct Address {
     url: Uri,
     scheme: Scheme,
     authority: Authority,
-    client: Client<HttpsConnector<HttpConnector>, Sent>,
-    turns: Arc<Semaphore>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) turns: Semaphore,
     pub(super) state: State,
     /// Its place among those of its server.
     pub(super) index: usize,
@@ -55,22 +51,10 @@ impl Address {
         let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("server {}: the URL has no host", server.name));
         let scheme = parts.scheme.ok_or_else(bad)?;
         let authority = parts.authority.ok_or_else(bad)?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(Duration::from_secs(60)));
-        tcp.set_connect_timeout(Some(server.pool.connect_timeout));
-        let connector =
-            hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(server.pool.idle_timeout)
-            .pool_timer(TokioTimer::new())
-            .http1_preserve_header_case(true)
-            .set_host(false)
-            .build(connector);
-        let turns = Arc::new(Semaphore::new(server.pool.max_pending));
+        let pool = Arc::new(Pool::new(url.clone(), server.pool, tls));
+        let turns = Semaphore::new(server.pool.max_pending);
         let state = State::default();
-        Ok(Self { server: Arc::clone(server), url: url.clone(), scheme, authority, client, turns, state, index })
+        Ok(Self { server: Arc::clone(server), url: url.clone(), scheme, authority, pool, turns, state, index })
     }
 
     /// The server.
@@ -97,22 +81,13 @@ impl Address {
         self.url.path().trim_end_matches('/')
     }
 
-    /// The address for a request target: its own path before the client's, the query byte for byte.
+    /// What to ask it for: its own path before the client's target, the query byte for byte.
     #[must_use]
-    pub fn uri(&self, target: &PathAndQuery) -> Option<Uri> {
-        let prefix = self.prefix();
-        let path_and_query = if prefix.is_empty() {
-            target.clone()
-        } else {
-            PathAndQuery::from_maybe_shared(format!("{prefix}{}", target.as_str())).ok()?
-        };
-        self.at(path_and_query)
-    }
-
-    /// The address of a path and query at the server.
-    #[must_use]
-    pub fn at(&self, path_and_query: PathAndQuery) -> Option<Uri> {
-        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path_and_query).build().ok()
+    pub fn target(&self, asked: &PathAndQuery) -> Option<PathAndQuery> {
+        match self.prefix() {
+            "" => Some(asked.clone()),
+            prefix => PathAndQuery::from_maybe_shared(format!("{prefix}{}", asked.as_str())).ok(),
+        }
     }
 
     /// How it is doing.
@@ -129,24 +104,41 @@ impl Address {
     pub async fn send(self: &Arc<Self>, request: Request<Sent>, deadline: Instant) -> Result<Response<Incoming>, Failure> {
         self.state.pending.fetch_add(1, Ordering::Relaxed);
         // From here on whatever becomes of it, also that nobody waits any more, ends with the ticket.
-        let mut ticket = Ticket { address: Arc::clone(self), permit: None };
-        let turn = tokio::time::timeout_at(deadline.min(Instant::now() + TURN), Arc::clone(&self.turns).acquire_owned());
-        let Ok(Ok(permit)) = turn.await else {
+        let mut ticket = Ticket { address: Arc::clone(self), has_turn: false, connection: None };
+        if !self.turn(deadline).await {
             self.went(Some(Failure::Busy));
             return Err(Failure::Busy);
-        };
-        ticket.permit = Some(permit);
+        }
+        ticket.has_turn = true;
         self.state.asked();
-        let answer = match tokio::time::timeout_at(deadline, self.client.request(request)).await {
-            Ok(Ok(response)) => return Ok(response.map(|body| Incoming::new(body, ticket, deadline))),
+        let failure = match tokio::time::timeout_at(deadline, self.pool.send(request)).await {
+            Ok(Ok((response, connection))) => {
+                ticket.connection = Some(connection);
+                return Ok(response.map(|body| Incoming::new(body, ticket, deadline)));
+            }
             Ok(Err(error)) => {
                 tracing::debug!(server = &*self.server.name, error = &error as &dyn std::error::Error, "no answer");
-                if error.is_connect() { Failure::Unreachable } else { Failure::of(&error) }
+                match error {
+                    Error::Connect(_) => Failure::Unreachable,
+                    Error::Exchange(error) => Failure::of(&error),
+                }
             }
             Err(_) => Failure::TooSlow,
         };
-        self.went(Some(answer));
-        Err(answer)
+        self.went(Some(failure));
+        Err(failure)
+    }
+
+    /// Takes a turn, which its ticket gives back. There is no timer when nobody has to wait.
+    async fn turn(&self, deadline: Instant) -> bool {
+        let turn = match self.turns.try_acquire() {
+            Ok(turn) => Ok(turn),
+            Err(_) => match tokio::time::timeout_at(deadline.min(Instant::now() + TURN), self.turns.acquire()).await {
+                Ok(turn) => turn,
+                Err(_) => return false,
+            },
+        };
+        turn.map(SemaphorePermit::forget).is_ok()
     }
 
     /// Takes down how a request went.
@@ -190,13 +182,14 @@ impl Address {
 
     /// Whether a check is answered with success, or by leading elsewhere.
     async fn ask(&self, path: &str) -> bool {
-        let Some(uri) = path.parse().ok().and_then(|path| self.at(path)) else { return false };
+        let Ok(target) = path.parse::<PathAndQuery>() else { return false };
         let mut request = Request::new(Sent::whole(Bytes::new()));
-        *request.uri_mut() = uri;
+        *request.uri_mut() = target.into();
         if let Ok(host) = HeaderValue::from_str(self.authority.as_str()) {
             request.headers_mut().insert(header::HOST, host);
         }
-        let answer = self.client.request(request).await;
-        answer.is_ok_and(|response| response.status().is_success() || response.status().is_redirection())
+        let Ok((response, connection)) = self.pool.send(request).await else { return false };
+        self.pool.give_back(connection);
+        response.status().is_success() || response.status().is_redirection()
     }
 }

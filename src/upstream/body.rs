@@ -9,20 +9,26 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
-use super::{Failure, address::Address};
+use super::{Failure, address::Address, pool::Connection};
 
 /// A request under way.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) address: Arc<Address>,
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Whether it is one of as many as may be.
+    pub(super) has_turn: bool,
+    /// The connection, until it can be kept for another request: one that is dropped closes.
+    pub(super) connection: Option<Connection>,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.address.state.pending.fetch_sub(1, Ordering::Relaxed);
+        if self.has_turn {
+            self.address.turns.add_permits(1);
+        }
     }
 }
 
@@ -37,7 +43,11 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(body: hyper::body::Incoming, ticket: Ticket, deadline: Instant) -> Self {
+    pub(super) fn new(body: hyper::body::Incoming, mut ticket: Ticket, deadline: Instant) -> Self {
+        // A small answer is here with its head.
+        if let Some(connection) = ticket.connection.take_if(|connection| connection.is_ready()) {
+            ticket.address.pool.give_back(connection);
+        }
         let mut incoming = Self { body, ticket: Some(ticket), deadline, waits: false };
         incoming.look_for_the_end();
         incoming
@@ -50,8 +60,10 @@ impl Incoming {
     }
 
     fn over(&mut self, failure: Option<Failure>) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.address.went(failure);
+        let Some(mut ticket) = self.ticket.take() else { return };
+        ticket.address.went(failure);
+        if let Some(connection) = ticket.connection.take_if(|_| failure.is_none()) {
+            ticket.address.pool.give_back(connection);
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod address;
 mod body;
+mod pool;
 mod state;
 
 use std::{

@@ -1,0 +1,232 @@
+//! The connections to an address, kept for the requests to come.
+//!
+//! One list behind one lock, although every worker has a runtime of its own and the task of a connection
+//! stays where it was made. A request takes a connection of its own worker if it can, so that as a rule no
+//! worker wakes another; and else any, since that is cheaper than a new one: with a list for each worker
+//! a server that is asked rarely would see a new connection for nearly every request. The lock is held for
+//! no longer than it takes to put a connection into the list or out of it.
+
+use std::{
+    collections::VecDeque,
+    error::Error as StdError,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    thread::{self, ThreadId},
+    time::Duration,
+};
+
+use futures_util::future::{Either, select};
+use http::{Request, Response, Uri};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::ClientConfig;
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::Instant,
+};
+use tower::ServiceExt;
+
+use crate::{policy::site, proxy::body::Sent};
+
+/// How many connections are made at a time of which nobody waits for any more.
+const SPARE: usize = 32;
+
+/// The connections to an address.
+#[derive(Debug)]
+pub(super) struct Pool {
+    connector: HttpsConnector<HttpConnector>,
+    url: Uri,
+    limits: site::Pool,
+    kept: Mutex<Kept>,
+    spare: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// What is not in use, and since when: the one used last is the last.
+    idle: Vec<(Instant, Connection)>,
+    /// Requests that make a connection, and take one that comes free before that.
+    waiting: VecDeque<oneshot::Sender<Connection>>,
+    /// Whether somebody closes what is not used.
+    reaped: bool,
+}
+
+/// A connection. It closes when this is dropped.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: SendRequest<Sent>,
+    /// Where its task is.
+    worker: ThreadId,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// There is no connection: nothing was sent.
+    #[error("no connection could be made")]
+    Connect(#[source] Box<dyn StdError + Send + Sync>),
+    /// It broke off.
+    #[error("the exchange broke off")]
+    Exchange(#[source] hyper::Error),
+}
+
+impl Connection {
+    /// Whether it could take a request now: the answer to the last one is over.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+}
+
+impl Pool {
+    pub(super) fn new(url: Uri, limits: site::Pool, tls: ClientConfig) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(60)));
+        tcp.set_connect_timeout(Some(limits.connect_timeout));
+        let connector =
+            hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        Self { connector, url, limits, kept: Mutex::default(), spare: Arc::new(Semaphore::new(SPARE)) }
+    }
+
+    /// Sends a request and waits for the head of the answer. It is sent again only when a kept connection
+    /// turned out to be dead before anything of the request was written to it.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub(super) async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Sent>,
+    ) -> Result<(Response<Incoming>, Connection), Error> {
+        loop {
+            let (mut connection, was_kept) = match self.take() {
+                Some(connection) => (connection, true),
+                None => Box::pin(self.wait()).await?,
+            };
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, connection)),
+                Err(mut error) => match error.take_message().filter(|_| was_kept) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(Error::Exchange(error.into_error())),
+                },
+            }
+        }
+    }
+
+    /// Keeps a connection as soon as it can take a request: not while there is more of the last one to send,
+    /// and never when it is to be closed.
+    pub(super) fn give_back(self: &Arc<Self>, mut connection: Connection) {
+        if connection.is_ready() {
+            self.keep(connection);
+        } else if !connection.sender.is_closed() {
+            let pool = Arc::downgrade(self);
+            tokio::spawn(async move {
+                if connection.sender.ready().await.is_ok()
+                    && let Some(pool) = pool.upgrade()
+                {
+                    pool.keep(connection);
+                }
+            });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection that was used last, of this worker if there is one.
+    fn take(&self) -> Option<Connection> {
+        let (worker, now) = (thread::current().id(), Instant::now());
+        let mut kept = self.lock();
+        loop {
+            let own = kept.idle.iter().rposition(|(_, connection)| connection.worker == worker);
+            let (since, connection) = match own {
+                Some(place) => kept.idle.remove(place),
+                None => kept.idle.pop()?,
+            };
+            if connection.is_ready() && now.duration_since(since) < self.limits.idle_timeout {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(self: &Arc<Self>, mut connection: Connection) {
+        let mut kept = self.lock();
+        while let Some(waiting) = kept.waiting.pop_front() {
+            match waiting.send(connection) {
+                Ok(()) => return,
+                Err(unwanted) => connection = unwanted,
+            }
+        }
+        kept.idle.push((Instant::now(), connection));
+        if !std::mem::replace(&mut kept.reaped, true) {
+            tokio::spawn(Self::reap(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes what has not been used for too long, until there is nothing left.
+    async fn reap(pool: Weak<Self>) {
+        loop {
+            let next = {
+                let Some(pool) = pool.upgrade() else { return };
+                let (mut kept, now) = (pool.lock(), Instant::now());
+                let over = kept.idle.partition_point(|(since, _)| *since + pool.limits.idle_timeout <= now);
+                kept.idle.drain(..over);
+                let Some((since, _)) = kept.idle.first() else {
+                    kept.reaped = false;
+                    return;
+                };
+                *since + pool.limits.idle_timeout
+            };
+            tokio::time::sleep_until(next).await;
+        }
+    }
+
+    /// A new connection, or one that comes free before that is made; and whether it is one that was kept.
+    async fn wait(self: &Arc<Self>) -> Result<(Connection, bool), Error> {
+        let (sender, freed) = oneshot::channel();
+        {
+            let mut kept = self.lock();
+            kept.waiting.retain(|waiting| !waiting.is_closed());
+            kept.waiting.push_back(sender);
+        }
+        match select(freed, Box::pin(connect(self.connector.clone(), self.url.clone()))).await {
+            Either::Left((Ok(connection), connecting)) => {
+                self.finish(connecting);
+                Ok((connection, true))
+            }
+            Either::Left((Err(_), connecting)) => Ok((connecting.await?, false)),
+            Either::Right((made, _)) => Ok((made?, false)),
+        }
+    }
+
+    /// Makes a connection for whoever comes next. A server that accepts none would gather them, so there
+    /// is a bound to their number.
+    fn finish(self: &Arc<Self>, connecting: impl Future<Output = Result<Connection, Error>> + Send + 'static) {
+        let Ok(spare) = Arc::clone(&self.spare).try_acquire_owned() else { return };
+        let (pool, limit) = (Arc::downgrade(self), self.limits.connect_timeout);
+        tokio::spawn(async move {
+            if let Ok(Ok(connection)) = tokio::time::timeout(limit, connecting).await
+                && let Some(pool) = pool.upgrade()
+            {
+                pool.give_back(connection);
+            }
+            drop(spare);
+        });
+    }
+}
+
+async fn connect(connector: HttpsConnector<HttpConnector>, url: Uri) -> Result<Connection, Error> {
+    let stream = connector.oneshot(url).await.map_err(Error::Connect)?;
+    let handshake = http1::Builder::new().preserve_header_case(true).handshake(stream).await;
+    let (sender, connection) = handshake.map_err(Error::Exchange)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = &error as &dyn StdError, "connection to a server");
+        }
+    });
+    Ok(Connection { sender, worker: thread::current().id() })
+}
