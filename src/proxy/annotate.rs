@@ -151,7 +151,7 @@ pub(super) async fn annotate(
                 return Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried);
             }
             Back::CannotCome(obstacle, reason) => {
-                let Some(parts) = parts else { return broke_off(Gone::Broken, carried) };
+                let Some(parts) = parts else { return refuse::broke_off(Gone::Broken, carried) };
                 return cannot_come(obstacle.as_ref(), reason, &returns, parts, plain, &read, head, carried);
             }
         }
@@ -345,7 +345,7 @@ fn cannot_come(
         Some(Obstacle::Malformed(_)) | None => "the server's answer",
     };
     carried.cannot_bridge(reason, what);
-    let Some(known) = &returns.known else { return broke_off(Gone::Broken, carried) };
+    let Some(known) = &returns.known else { return refuse::broke_off(Gone::Broken, carried) };
     carried.open.syncml_status = Some(syncml::status::Status::BAD_GATEWAY.0);
     tell_server(obstacle, returns, parts, known, plain, answer, &head.headers, &mut carried);
     let message = reply::cannot_come(plain, &known.index);
@@ -396,13 +396,4 @@ fn tell_server(
             tracing::info!(server = &*address.server().name, "the server was not told that its message cannot cross");
         }
     });
-}
-
-pub(super) fn broke_off(gone: Gone, carried: Carried) -> Ruled {
-    let (status, reason) = match gone {
-        Gone::TooLarge => (StatusCode::BAD_GATEWAY, Reason::UpstreamTooLarge),
-        Gone::TooSlow => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamTooSlow),
-        Gone::Cut | Gone::Broken => (StatusCode::BAD_GATEWAY, Reason::UpstreamBroke),
-    };
-    Ruled::http(status, Verdict::Fail, reason, "", carried)
 }

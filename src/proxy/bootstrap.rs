@@ -14,6 +14,7 @@ use super::{
     headers,
     live::LiveSite,
     media::Packing,
+    refuse,
 };
 use crate::{
     account::{Inline, provisioning, stamp_inline},
@@ -73,7 +74,7 @@ pub(super) async fn annotate(response: Response<Incoming>, returns: &Return, mut
     let limits = *carried.live.limits();
     let raw = match gather(incoming, limits.body, Instant::now() + limits.upstream_timeout).await {
         Ok(raw) => raw,
-        Err(gone) => return annotate::broke_off(gone, carried),
+        Err(gone) => return refuse::broke_off(gone, carried),
     };
     carried.open.kind = Kind::Account;
     let plain = Packing::of(&head.headers).and_then(|packing| packing.unpack(&raw, limits.body).ok());

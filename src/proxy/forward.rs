@@ -11,7 +11,7 @@ use super::{
     annotate::{self, Return},
     arrived::{self, Arrived},
     body::{Sent, Through},
-    bootstrap, collect,
+    bootstrap,
     exchange::{Body, Carried, Exchange, Judged, Known, Ruled},
     framing, headers,
     live::LiveSite,
@@ -44,7 +44,7 @@ pub(super) async fn forward(Judged { mut exchange, decision, mut remembered }: J
     exchange.collected.carried.open.server = Some(upstream.server().name.clone());
     let chosen = upstream.choose(session(&exchange), &[]);
     let Some(address) = chosen else {
-        return failed(Failure::Unreachable, exchange.collected.carried);
+        return refuse::failed(Failure::Unreachable, exchange.collected.carried);
     };
     let host = framing::addressed(&exchange.collected.parts.uri, &exchange.collected.parts.headers).to_owned();
     let own = OwnAddress::of(&exchange, &address, &host);
@@ -149,18 +149,19 @@ impl Conversation<'_> {
         #[cfg(feature = "otlp")]
         traced(&mut carried, &answer);
         match answer {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => failed(Failure::Broke, carried),
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => refuse::failed(Failure::Broke, carried),
             Ok(response) if reads && bootstrap::is_bootstrap(&self.site, &response, limits.body) => {
                 bootstrap::annotate(response, &self.returns(None, decision, None), carried).await
             }
             Ok(response) => annotate::through(response, &self.returns(None, decision, None), carried),
-            Err(failure) => failed(failure, carried),
+            Err(failure) => refuse::failed(failure, carried),
         }
     }
 
     fn returns(self, known: Option<Box<Known>>, decision: Decision, account: Option<Box<Accounting>>) -> Box<Return> {
+        let enforce = self.site.site.mode == Mode::Enforce;
         let Self { site, address, host, asked, target, .. } = self;
-        Box::new(Return { address, enforce: site.site.mode == Mode::Enforce, site, decision, target, known, host, asked, account })
+        Box::new(Return { site, decision, host, asked, address, target, known, enforce, account })
     }
 
     /// Sends a message, in other versions too where that is to be tried, and sees to what is remembered.
@@ -196,16 +197,16 @@ impl Conversation<'_> {
             let response = match answer {
                 // Nobody asked for another protocol.
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return failed(Failure::Broke, exchange.collected.carried);
+                    return refuse::failed(Failure::Broke, exchange.collected.carried);
                 }
                 Ok(response) => response,
                 // Nothing was sent: another address may do.
                 Err(Failure::Unreachable) if self.elsewhere(&mut exchange, &mut tried) => continue,
-                Err(failure) => return failed(failure, exchange.collected.carried),
+                Err(failure) => return refuse::failed(failure, exchange.collected.carried),
             };
             let arrived = match Arrived::receive(response, needs, limits.body, deadline).await {
                 Ok(arrived) => arrived,
-                Err(gone) => return annotate::broke_off(gone, exchange.collected.carried),
+                Err(gone) => return refuse::broke_off(gone, exchange.collected.carried),
             };
             exchange.collected.carried.open.upstream = Some(began.elapsed());
             let Some(trial) = &mut trial else { break arrived };
@@ -390,15 +391,4 @@ pub(super) fn traced<B>(carried: &mut Carried, answer: &Result<http::Response<B>
     if let (Some(spans), Ok(response)) = (carried.open.spans(), answer) {
         spans.answered(response.status());
     }
-}
-
-pub(super) fn failed(failure: Failure, carried: Carried) -> Ruled {
-    let (status, reason) = match failure {
-        Failure::Unreachable => (StatusCode::BAD_GATEWAY, Reason::UpstreamUnreachable),
-        Failure::Broke => (StatusCode::BAD_GATEWAY, Reason::UpstreamBroke),
-        Failure::TooSlow => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamTooSlow),
-        Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, Reason::UpstreamBusy),
-        Failure::Body(gone) => return *collect::refused(gone, carried),
-    };
-    Ruled::http(status, Verdict::Fail, reason, "", carried)
 }

@@ -45,7 +45,9 @@ pub(super) async fn gather(
 async fn read(mut body: impl Body<Data = Bytes, Error = hyper::Error> + Unpin, limit: usize) -> Result<Bytes, Gone> {
     let mut first: Option<Bytes> = None;
     let mut more = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
         let Ok(data) = frame.map_err(|error| Gone::of(&error))?.into_data() else { continue };
         if first.as_ref().map_or(0, Bytes::len).saturating_add(more.len()).saturating_add(data.len()) > limit {
             return Err(Gone::TooLarge);

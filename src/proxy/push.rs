@@ -106,7 +106,7 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Ruled {
             head.version = http::Version::HTTP_11;
             Ruled::answered(http::Response::from_parts(head, Answer::through(incoming, limits.upstream_timeout)), carried)
         }
-        Err(failure) => super::forward::failed(failure, carried),
+        Err(failure) => super::refuse::failed(failure, carried),
     }
 }
 

@@ -7,7 +7,9 @@ use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 
 use super::{
     body::Answer,
+    collect,
     exchange::{Body, Carried, Exchange, Known, Ruled, hint_headers},
+    gather::Gone,
     live::LiveSite,
     seal,
 };
@@ -25,6 +27,7 @@ use crate::{
         status::Status,
         version::Family,
     },
+    upstream::Failure,
 };
 
 /// Refuses a request: in SyncML when it is a message, else in HTTP's own words.
@@ -48,6 +51,28 @@ pub(super) fn refuse(exchange: Exchange, decision: &Decision) -> Ruled {
 pub(super) fn http_400(detail: &str, mut carried: Carried) -> Ruled {
     carried.open.detail = Some(detail.into());
     Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::Malformed, detail, carried)
+}
+
+/// A request to which no answer came.
+pub(super) fn failed(failure: Failure, carried: Carried) -> Ruled {
+    let (status, reason) = match failure {
+        Failure::Unreachable => (StatusCode::BAD_GATEWAY, Reason::UpstreamUnreachable),
+        Failure::Broke => (StatusCode::BAD_GATEWAY, Reason::UpstreamBroke),
+        Failure::TooSlow => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamTooSlow),
+        Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, Reason::UpstreamBusy),
+        Failure::Body(gone) => return *collect::refused(gone, carried),
+    };
+    Ruled::http(status, Verdict::Fail, reason, "", carried)
+}
+
+/// An answer that did not come whole.
+pub(super) fn broke_off(gone: Gone, carried: Carried) -> Ruled {
+    let (status, reason) = match gone {
+        Gone::TooLarge => (StatusCode::BAD_GATEWAY, Reason::UpstreamTooLarge),
+        Gone::TooSlow => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamTooSlow),
+        Gone::Cut | Gone::Broken => (StatusCode::BAD_GATEWAY, Reason::UpstreamBroke),
+    };
+    Ruled::http(status, Verdict::Fail, reason, "", carried)
 }
 
 /// A message that cannot cross the bridge. The first of a session is told that its version is not

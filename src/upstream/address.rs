@@ -15,7 +15,10 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use rustls::ClientConfig;
-use tokio::{sync::{Semaphore, SemaphorePermit}, time::Instant};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use super::{
     Failure,
@@ -111,19 +114,19 @@ impl Address {
         }
         ticket.has_turn = true;
         self.state.asked();
-        let failure = match tokio::time::timeout_at(deadline, self.pool.send(request)).await {
-            Ok(Ok((response, connection))) => {
+        let failure = match self.pool.send(request, deadline).await {
+            Ok((response, connection)) => {
                 ticket.connection = Some(connection);
                 return Ok(response.map(|body| Incoming::new(body, ticket, deadline)));
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::debug!(server = &*self.server.name, error = &error as &dyn std::error::Error, "no answer");
                 match error {
                     Error::Connect(_) => Failure::Unreachable,
                     Error::Exchange(error) => Failure::of(&error),
+                    Error::Late => Failure::TooSlow,
                 }
             }
-            Err(_) => Failure::TooSlow,
         };
         self.went(Some(failure));
         Err(failure)
@@ -166,7 +169,7 @@ impl Address {
         tokio::time::sleep(health.interval.mul_f64(0.125) * u32::try_from(spread).unwrap_or(0)).await;
         loop {
             let Some(this) = address.upgrade() else { return };
-            let healthy = tokio::time::timeout(health.interval, this.ask(&health.path)).await.unwrap_or(false);
+            let healthy = this.ask(&health).await;
             if this.state.checked(healthy) {
                 let (server, address) = (&*this.server.name, this.authority.as_str());
                 if healthy {
@@ -181,14 +184,14 @@ impl Address {
     }
 
     /// Whether a check is answered with success, or by leading elsewhere.
-    async fn ask(&self, path: &str) -> bool {
-        let Ok(target) = path.parse::<PathAndQuery>() else { return false };
+    async fn ask(&self, health: &Health) -> bool {
+        let Ok(target) = health.path.parse::<PathAndQuery>() else { return false };
         let mut request = Request::new(Sent::whole(Bytes::new()));
         *request.uri_mut() = target.into();
         if let Ok(host) = HeaderValue::from_str(self.authority.as_str()) {
             request.headers_mut().insert(header::HOST, host);
         }
-        let Ok((response, connection)) = self.pool.send(request).await else { return false };
+        let Ok((response, connection)) = self.pool.send(request, Instant::now() + health.interval).await else { return false };
         self.pool.give_back(connection);
         response.status().is_success() || response.status().is_redirection()
     }

@@ -9,6 +9,7 @@
 use std::{
     collections::VecDeque,
     error::Error as StdError,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread::{self, ThreadId},
     time::Duration,
@@ -25,7 +26,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
 use tokio::{
     sync::{Semaphore, oneshot},
-    time::Instant,
+    time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at},
 };
 use tower::ServiceExt;
 
@@ -60,6 +61,9 @@ pub(super) struct Connection {
     sender: SendRequest<Sent>,
     /// Where its task is.
     worker: ThreadId,
+    /// For the deadlines of its requests, and of which worker it is: to move one costs less than to set one up
+    /// for each request, and one whose worker has ended cannot be used.
+    timer: (ThreadId, Pin<Box<Sleep>>),
 }
 
 /// Why there is no answer.
@@ -71,6 +75,9 @@ pub(super) enum Error {
     /// It broke off.
     #[error("the exchange broke off")]
     Exchange(#[source] hyper::Error),
+    /// There was none by the deadline.
+    #[error("the deadline is over")]
+    Late,
 }
 
 impl Connection {
@@ -96,22 +103,26 @@ impl Pool {
     /// turned out to be dead before anything of the request was written to it.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When there is no answer by the deadline.
     pub(super) async fn send(
         self: &Arc<Self>,
         mut request: Request<Sent>,
+        deadline: Instant,
     ) -> Result<(Response<Incoming>, Connection), Error> {
         loop {
             let (mut connection, was_kept) = match self.take() {
                 Some(connection) => (connection, true),
-                None => Box::pin(self.wait()).await?,
+                None => Box::pin(timeout_at(deadline, self.wait())).await.unwrap_or(Err(Error::Late))?,
             };
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, connection)),
-                Err(mut error) => match error.take_message().filter(|_| was_kept) {
+            connection.timer.1.as_mut().reset(deadline);
+            let answer = pin!(connection.sender.try_send_request(request));
+            match select(answer, connection.timer.1.as_mut()).await {
+                Either::Left((Ok(response), _)) => return Ok((response, connection)),
+                Either::Left((Err(mut error), _)) => match error.take_message().filter(|_| was_kept) {
                     Some(unsent) => request = unsent,
                     None => return Err(Error::Exchange(error.into_error())),
                 },
+                Either::Right(_) => return Err(Error::Late),
             }
         }
     }
@@ -143,11 +154,14 @@ impl Pool {
         let mut kept = self.lock();
         loop {
             let own = kept.idle.iter().rposition(|(_, connection)| connection.worker == worker);
-            let (since, connection) = match own {
+            let (since, mut connection) = match own {
                 Some(place) => kept.idle.remove(place),
                 None => kept.idle.pop()?,
             };
             if connection.is_ready() && now.duration_since(since) < self.limits.idle_timeout {
+                if connection.timer.0 != worker {
+                    connection.timer = timer();
+                }
                 return Some(connection);
             }
         }
@@ -181,7 +195,7 @@ impl Pool {
                 };
                 *since + pool.limits.idle_timeout
             };
-            tokio::time::sleep_until(next).await;
+            sleep_until(next).await;
         }
     }
 
@@ -209,7 +223,7 @@ impl Pool {
         let Ok(spare) = Arc::clone(&self.spare).try_acquire_owned() else { return };
         let (pool, limit) = (Arc::downgrade(self), self.limits.connect_timeout);
         tokio::spawn(async move {
-            if let Ok(Ok(connection)) = tokio::time::timeout(limit, connecting).await
+            if let Ok(Ok(connection)) = timeout(limit, connecting).await
                 && let Some(pool) = pool.upgrade()
             {
                 pool.give_back(connection);
@@ -228,5 +242,10 @@ async fn connect(connector: HttpsConnector<HttpConnector>, url: Uri) -> Result<C
             tracing::debug!(error = &error as &dyn StdError, "connection to a server");
         }
     });
-    Ok(Connection { sender, worker: thread::current().id() })
+    Ok(Connection { sender, worker: thread::current().id(), timer: timer() })
+}
+
+/// A timer of this worker, not set yet.
+fn timer() -> (ThreadId, Pin<Box<Sleep>>) {
+    (thread::current().id(), Box::pin(sleep(Duration::ZERO)))
 }
