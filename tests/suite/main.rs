@@ -35,6 +35,7 @@ mod overload;
 mod packaging;
 mod pki;
 mod policies;
+mod pool;
 mod proxy_protocol;
 mod purity;
 mod push;
