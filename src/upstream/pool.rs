@@ -61,9 +61,15 @@ pub(super) struct Connection {
     sender: SendRequest<Sent>,
     /// Where its task is.
     worker: ThreadId,
-    /// For the deadlines of its requests, and of which worker it is: to move one costs less than to set one up
-    /// for each request, and one whose worker has ended cannot be used.
-    timer: (ThreadId, Pin<Box<Sleep>>),
+    timer: Timer,
+}
+
+/// For the deadlines of a connection's requests: to move a timer costs less than to set one up for each.
+#[derive(Debug)]
+struct Timer {
+    /// Whose it is: one of a worker that has ended cannot be used.
+    worker: ThreadId,
+    sleep: Pin<Box<Sleep>>,
 }
 
 /// Why there is no answer.
@@ -84,6 +90,20 @@ impl Connection {
     /// Whether it could take a request now: the answer to the last one is over.
     pub(super) fn is_ready(&self) -> bool {
         self.sender.is_ready()
+    }
+}
+
+impl Timer {
+    fn new() -> Self {
+        Self { worker: thread::current().id(), sleep: Box::pin(sleep(Duration::ZERO)) }
+    }
+
+    fn until(&mut self, deadline: Instant) -> Pin<&mut Sleep> {
+        if self.worker != thread::current().id() {
+            *self = Self::new();
+        }
+        self.sleep.as_mut().reset(deadline);
+        self.sleep.as_mut()
     }
 }
 
@@ -114,9 +134,8 @@ impl Pool {
                 Some(connection) => (connection, true),
                 None => Box::pin(timeout_at(deadline, self.wait())).await.unwrap_or(Err(Error::Late))?,
             };
-            connection.timer.1.as_mut().reset(deadline);
             let answer = pin!(connection.sender.try_send_request(request));
-            match select(answer, connection.timer.1.as_mut()).await {
+            match select(answer, connection.timer.until(deadline)).await {
                 Either::Left((Ok(response), _)) => return Ok((response, connection)),
                 Either::Left((Err(mut error), _)) => match error.take_message().filter(|_| was_kept) {
                     Some(unsent) => request = unsent,
@@ -154,14 +173,11 @@ impl Pool {
         let mut kept = self.lock();
         loop {
             let own = kept.idle.iter().rposition(|(_, connection)| connection.worker == worker);
-            let (since, mut connection) = match own {
+            let (since, connection) = match own {
                 Some(place) => kept.idle.remove(place),
                 None => kept.idle.pop()?,
             };
             if connection.is_ready() && now.duration_since(since) < self.limits.idle_timeout {
-                if connection.timer.0 != worker {
-                    connection.timer = timer();
-                }
                 return Some(connection);
             }
         }
@@ -242,10 +258,5 @@ async fn connect(connector: HttpsConnector<HttpConnector>, url: Uri) -> Result<C
             tracing::debug!(error = &error as &dyn StdError, "connection to a server");
         }
     });
-    Ok(Connection { sender, worker: thread::current().id(), timer: timer() })
-}
-
-/// A timer of this worker, not set yet.
-fn timer() -> (ThreadId, Pin<Box<Sleep>>) {
-    (thread::current().id(), Box::pin(sleep(Duration::ZERO)))
+    Ok(Connection { sender, worker: thread::current().id(), timer: Timer::new() })
 }
