@@ -129,8 +129,8 @@ impl Address {
     /// nothing, and a port only where both have one.
     fn means(&self, url: &Uri) -> bool {
         let ours = &self.authority;
-        let ports = ours.port_u16().zip(url.port_u16()).is_none_or(|(ours, theirs)| ours == theirs);
-        ports && url.host().is_some_and(|host| host.eq_ignore_ascii_case(ours.host()))
+        url.host().is_some_and(|host| host.eq_ignore_ascii_case(ours.host()))
+            && ours.port_u16().zip(url.port_u16()).is_none_or(|(ours, theirs)| ours == theirs)
     }
 }
 

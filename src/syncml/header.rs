@@ -216,7 +216,10 @@ impl HeaderIndex {
     #[must_use]
     pub fn text<'a>(&self, raw: &'a [u8], field: Field) -> Cow<'a, str> {
         match field.form {
-            Form::Literal | Form::WbxmlTable | Form::WbxmlOpaque => String::from_utf8_lossy(field.text.of(raw)),
+            Form::Literal | Form::WbxmlTable | Form::WbxmlOpaque => {
+                let text = field.text.of(raw);
+                std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed)
+            }
             Form::XmlMixed => Cow::Owned(xml::decode(field.text.of(raw))),
             Form::WbxmlMixed => match &self.prologue {
                 Prologue::Wbxml(prologue) => Cow::Owned(wbxml::decode(raw, prologue, field.text)),

@@ -22,9 +22,17 @@ pub(crate) struct Attribute {
 impl Tokens<'_> {
     /// An attribute, checked: name, `=`, quoted value.
     pub(crate) fn attribute(&mut self) -> Result<Attribute> {
-        let name = self.name()?;
-        self.space();
-        self.expect(b"=")?;
+        const USUAL: &[u8] = b"xmlns=";
+        let start = self.at;
+        let name = if self.raw.get(start..).is_some_and(|rest| rest.starts_with(USUAL)) {
+            self.at += USUAL.len();
+            Span::new(start..self.at - 1)
+        } else {
+            let name = self.name()?;
+            self.space();
+            self.expect(b"=")?;
+            name
+        };
         self.space();
         if let Some(value) = self.plainly_quoted() {
             return Ok(Attribute { name, value });

@@ -23,12 +23,15 @@ pub(super) struct Before {
 /// Reads up to the root's start tag, which is given with the reader behind it.
 pub(super) fn read(raw: &[u8]) -> Result<(Before, Token, Tokens<'_>), Malformed> {
     const BOM: &[u8] = b"\xEF\xBB\xBF";
+    const USUAL: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
     let utf16 = matches!(raw, [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0, b'<', ..] | [b'<', 0, ..]);
     if utf16 {
         return Err(Malformed::new(Problem::Charset, 0));
     }
     let mut tokens = Tokens::new(raw, if raw.starts_with(BOM) { BOM.len() } else { 0 });
-    if let Some(inside) = tokens.declaration()? {
+    if raw.get(tokens.at..).is_some_and(|rest| rest.starts_with(USUAL)) {
+        tokens.at += USUAL.len();
+    } else if let Some(inside) = tokens.declaration()? {
         declaration(raw, inside)?;
     }
     let mut before = Before::default();

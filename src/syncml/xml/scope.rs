@@ -111,5 +111,6 @@ pub(super) fn split(raw: &[u8], name: Span) -> (Span, Span) {
 /// `SYNCML:SYNCML1.2`, `syncml:SYNCML1.1`, `syncml:syncml`; `syncml:metinf`; and no name space.
 fn is_ours(value: &[u8]) -> bool {
     let begins = |known: &[u8]| value.get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known));
-    value == b"syncml:metinf" || value.is_empty() || begins(b"syncml:syncml") || begins(b"syncml:metinf")
+    let usual = value == b"syncml:metinf" || value.starts_with(b"SYNCML:SYNCML");
+    usual || value.is_empty() || begins(b"syncml:syncml") || begins(b"syncml:metinf")
 }
