@@ -37,22 +37,31 @@ pub fn started_by(raw: &[u8], index: &HeaderIndex) -> Option<StartedBy> {
     let mut alert = false;
     let mut data = false;
     while let Some(step) = cursor.step().ok()? {
-        match step {
+        let said = match step {
             Step::Start { element, .. } if cursor.depth() == COMMAND => {
                 commands += 1;
                 alert = element == Element::Alert;
                 if commands > limits::COMMANDS_BEFORE_ALERT {
                     return None;
                 }
+                None
             }
-            Step::Start { element, .. } => data = alert && cursor.depth() == COMMAND + 1 && element == Element::Data,
-            Step::End { .. } => data = false,
-            Step::Text(field) if data => match &*index.text(raw, field) {
-                "1200" => return Some(StartedBy::Server),
-                "1201" => return Some(StartedBy::Client),
-                _ => {}
-            },
-            Step::Text(_) => {}
+            Step::Start { element, .. } => {
+                let is_data = alert && cursor.depth() == COMMAND + 1 && element == Element::Data;
+                let leaf = cursor.leaf();
+                data = is_data && leaf.is_none();
+                leaf.filter(|_| is_data).map(|(field, _)| field)
+            }
+            Step::End { .. } => {
+                data = false;
+                None
+            }
+            Step::Text(field) => data.then_some(field),
+        };
+        match said.map(|field| index.text(raw, field)).as_deref() {
+            Some("1200") => return Some(StartedBy::Server),
+            Some("1201") => return Some(StartedBy::Client),
+            _ => {}
         }
     }
     None

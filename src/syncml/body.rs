@@ -44,9 +44,9 @@ pub trait Steps {
     /// [`Malformed`] when the message cannot be read any further.
     fn step(&mut self) -> Result<Option<Step>, Malformed>;
 
-    /// Behind a Start: the text and the End together, when that is all there is and nothing is special
-    /// about it. `None` for any other content, right or wrong, and nothing is passed.
-    fn leaf(&mut self) -> Option<Field> {
+    /// Behind a Start: the Text and the tag of the End that follow, in one step, where nothing is special
+    /// about them. `None` for any other content, right or wrong, and nothing is passed.
+    fn leaf(&mut self) -> Option<(Field, Span)> {
         None
     }
 
@@ -115,7 +115,7 @@ impl Steps for Cursor<'_> {
         }
     }
 
-    fn leaf(&mut self) -> Option<Field> {
+    fn leaf(&mut self) -> Option<(Field, Span)> {
         match self {
             Self::Xml(cursor) => cursor.leaf(),
             Self::Wbxml(cursor) => cursor.leaf(),

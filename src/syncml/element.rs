@@ -14,8 +14,18 @@ pub fn dtd(ver_dtd: &str) -> Option<Dtd> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
+/// Found by trial. Where a new element makes it fail, the compiler says so, and another is to be found.
+const MULTIPLIER: u64 = 0xE402_574E_F3FF_C897;
+
+/// Where the word of a name is looked up. No two names of SyncML have the same place.
+#[inline]
+const fn place(word: u128) -> u8 {
+    let folded = word as u64 ^ (word >> 64) as u64;
+    (folded.wrapping_mul(MULTIPLIER) >> 56) as u8
+}
+
 /// A name as a word. All names are shorter than 16 bytes, which the compiler sees to.
-const fn word_of(name: &str) -> u128 {
+pub(super) const fn word_of(name: &str) -> u128 {
     assert!(name.len() < 16, "a byte for what follows the name");
     let mut word = 0;
     let mut rest = name.as_bytes();
@@ -40,18 +50,6 @@ macro_rules! elements {
         impl Element {
             /// Every element but [`Element::Other`].
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The element of a local name that is given as a word: its bytes from the lowest on, then zeros.
-            #[must_use]
-            #[inline]
-            #[allow(non_upper_case_globals, reason = "one constant per element, for the match below")]
-            pub(super) const fn of_word(word: u128) -> Self {
-                $(const $variant: u128 = word_of(stringify!($variant));)*
-                match word {
-                    $($variant => Self::$variant,)*
-                    _ => Self::Other,
-                }
-            }
 
             /// The local name. Empty for [`Element::Other`].
             #[must_use]
@@ -168,7 +166,28 @@ elements! {
     FieldLevel = 1 0x16 since (1, 2);
 }
 
+/// The elements by the places of their words.
+static BY_WORD: [Element; 256] = {
+    let mut by_word = [Element::Other; 256];
+    let mut rest = Element::ALL;
+    while let [element, more @ ..] = rest {
+        let (_, from) = by_word.split_at_mut(place(word_of(element.name())) as usize);
+        if let [free, ..] = from {
+            assert!(matches!(free, Element::Other), "two names have the same place");
+            *free = *element;
+        }
+        rest = more;
+    }
+    by_word
+};
+
 impl Element {
+    /// The element that a name given as a word can only be, if it is one.
+    #[inline]
+    pub(super) fn guess(word: u128) -> Self {
+        BY_WORD.get(usize::from(place(word))).copied().unwrap_or(Self::Other)
+    }
+
     /// The element of this local name.
     #[must_use]
     pub fn named(name: impl AsRef<[u8]>) -> Self {
@@ -176,9 +195,8 @@ impl Element {
         let mut word = [0; 16];
         let Some(room) = word.get_mut(..name.len()) else { return Self::Other };
         room.copy_from_slice(name);
-        let element = Self::of_word(u128::from_le_bytes(word));
-        // A name may end in zeros, and is none then.
-        if element.name().len() == name.len() { element } else { Self::Other }
+        let element = Self::guess(u128::from_le_bytes(word));
+        if element.name().as_bytes() == name { element } else { Self::Other }
     }
 
     /// Whether it belongs to the meta information, which has a name space (`syncml:metinf`) and a

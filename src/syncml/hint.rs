@@ -1,5 +1,7 @@
 //! The recommended version inside a message, for clients whose HTTP stack hides headers.
 
+use std::borrow::Cow;
+
 use super::{
     body::{Cursor, Step, Steps},
     edit::Edits,
@@ -17,7 +19,6 @@ const META: &str = "DM-Recommended-Version=";
 /// charset is one that protover does not write.
 #[must_use]
 pub fn status_item(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Option<Edits> {
-    const COMMAND: usize = 3;
     if !index.editable() {
         return None;
     }
@@ -34,27 +35,17 @@ pub fn status_item(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Opt
                 }
                 if depth == COMMAND {
                     status = Status { tag, ..Status::default() };
+                } else if let Some((field, end)) = cursor.leaf() {
+                    status.text(path, depth, &version, || index.text(raw, field));
+                    status.end(element, depth - 1, end, cursor.page());
                 }
             }
-            Step::Text(field) => {
-                let [_, _, _, Element::Status, child, grandchild] = path else { continue };
-                match (depth, child, grandchild) {
-                    (4, Element::Cmd, _) => status.header &= index.text(raw, field).trim() == "SyncHdr",
-                    (4, Element::CmdRef, _) => status.header &= index.text(raw, field).trim() == "0",
-                    (5, Element::Item, Element::Data) => status.said |= index.text(raw, field).trim() == version,
-                    _ => {}
-                }
-            }
-            // By the DTD the Items follow Data, and in 1.2 something may follow the Items.
-            Step::End { element: Element::Data | Element::Item, tag } if depth == COMMAND => {
-                let span = Span { start: tag.end, end: tag.end };
-                status.place = Some(Slot { span, empty: false, page: cursor.page() });
-            }
+            Step::Text(field) => status.text(path, depth, &version, || index.text(raw, field)),
             // What follows is not read: it costs more than everything else, and is the server's business.
             Step::End { element: Element::Status, .. } if depth == COMMAND - 1 && status.header => {
                 return status.place.filter(|_| !status.said).and_then(|slot| item(raw, index, slot, status.tag, &version));
             }
-            Step::End { .. } => {}
+            Step::End { element, tag } => status.end(element, depth, tag, cursor.page()),
         }
     }
     None
@@ -70,6 +61,9 @@ fn item(raw: &[u8], index: &HeaderIndex, slot: Slot, tag: Span, version: &str) -
     edits.replace(slot.span, with).then_some(edits)
 }
 
+/// How deep the commands are.
+const COMMAND: usize = 3;
+
 /// A Status that is being read.
 struct Status {
     tag: Span,
@@ -78,6 +72,27 @@ struct Status {
     /// The version is in one of its Items.
     said: bool,
     place: Option<Slot>,
+}
+
+impl Status {
+    /// Takes a text at a path.
+    fn text<'a>(&mut self, path: [Element; 6], depth: usize, version: &str, text: impl FnOnce() -> Cow<'a, str>) {
+        let [_, _, _, Element::Status, child, grandchild] = path else { return };
+        match (depth, child, grandchild) {
+            (4, Element::Cmd, _) => self.header &= text().trim() == "SyncHdr",
+            (4, Element::CmdRef, _) => self.header &= text().trim() == "0",
+            (5, Element::Item, Element::Data) => self.said |= text().trim() == version,
+            _ => {}
+        }
+    }
+
+    /// Takes the end of an element, of which `depth` are still open. By the DTD the Items follow Data, and
+    /// in 1.2 something may follow the Items.
+    fn end(&mut self, element: Element, depth: usize, tag: Span, page: u8) {
+        if depth == COMMAND && matches!(element, Element::Data | Element::Item) {
+            self.place = Some(Slot { span: Span { start: tag.end, end: tag.end }, empty: false, page });
+        }
+    }
 }
 
 impl Default for Status {

@@ -19,7 +19,7 @@ use super::{
 pub fn header<S: Steps>(
     steps: &mut S,
     encoding: Encoding,
-    prologue: impl FnOnce(&mut S, Span) -> Prologue,
+    prologue: impl FnOnce(&mut S) -> Prologue,
 ) -> Result<HeaderIndex, Malformed> {
     let mut walk = Walk { steps, encoding, seen: Seen::default() };
     match walk.start()? {
@@ -36,7 +36,7 @@ pub fn header<S: Steps>(
     if empty {
         return Err(malformed(Problem::Missing("VerDTD"), tag));
     }
-    let prologue = prologue(walk.steps, tag);
+    let prologue = prologue(walk.steps);
     let mut found = Found::default();
     let end = loop {
         match walk.next()? {
@@ -174,17 +174,17 @@ impl<S: Steps> Walk<'_, S> {
     fn skip(&mut self) -> Result<(), Malformed> {
         let depth = self.steps.depth();
         loop {
-            if let Step::End { .. } = self.next()?
-                && self.steps.depth() < depth
-            {
-                return Ok(());
+            match self.next()? {
+                Step::Start { .. } => _ = self.steps.leaf(),
+                Step::End { .. } if self.steps.depth() < depth => return Ok(()),
+                Step::End { .. } | Step::Text(_) => {}
             }
         }
     }
 
     /// The text of an element that holds nothing else, up to its End.
     fn value(&mut self, element: Element, tag: Span, empty: bool) -> Result<Field, Malformed> {
-        if let Some(field) = self.steps.leaf() {
+        if let Some((field, _)) = self.steps.leaf() {
             return if field.text.len() > limits::VALUE { Err(malformed(Problem::TooLarge, field.place)) } else { Ok(field) };
         }
         let mut value = None;

@@ -47,7 +47,7 @@ pub fn scan(raw: &[u8]) -> Result<HeaderIndex, Malformed> {
 fn read(raw: &[u8]) -> Result<HeaderIndex, Malformed> {
     let head = Head::read(raw)?;
     let mut cursor = Cursor::new(Tokens::new(raw, &head));
-    header(&mut cursor, Encoding::Wbxml, |cursor: &mut Cursor<'_>, _| {
+    header(&mut cursor, Encoding::Wbxml, |cursor: &mut Cursor<'_>| {
         Prologue::Wbxml(WbxmlPrologue {
             version: head.version,
             public_id: head.public_id,

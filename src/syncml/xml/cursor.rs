@@ -11,7 +11,7 @@ use super::{
     chars::is_space,
     plain,
     prologue::{self, Before},
-    scope::Scope,
+    scope::{Scope, split},
     token::{Token, Tokens},
 };
 
@@ -39,7 +39,8 @@ struct Open {
     name: Span,
     /// Whether it declares name spaces.
     declares: bool,
-    end: plain::End,
+    /// Whether the name is written as the element's, without a prefix.
+    plain: bool,
 }
 
 impl<'a> Cursor<'a> {
@@ -49,18 +50,18 @@ impl<'a> Cursor<'a> {
     /// [`Malformed`] when byte-order mark, XML declaration, or what else stands before the root
     /// cannot be read.
     pub fn document(raw: &'a [u8]) -> Result<Self, Malformed> {
-        let (before, root, tokens) = prologue::read(raw)?;
-        Ok(Self::at(tokens, Some(root), before))
+        let before = prologue::read(raw)?;
+        Ok(Self::at(raw, before))
     }
 
-    fn at(tokens: Tokens<'a>, tag: Option<Token>, before: Before) -> Self {
+    fn at(raw: &'a [u8], before: Before) -> Self {
         let (scope, open) = (Scope::default(), Vec::with_capacity(16));
         Self {
-            raw: tokens.raw,
-            tokens,
+            raw,
+            tokens: Tokens::new(raw, before.root as usize),
             scope,
             open,
-            tag,
+            tag: None,
             elements: 0,
             before,
             #[cfg(test)]
@@ -75,11 +76,9 @@ impl<'a> Cursor<'a> {
     pub fn body(raw: &'a [u8], index: &HeaderIndex) -> Result<Self, Malformed> {
         let no_root = |at: u32| Malformed { problem: Problem::NoSyncHdr, at };
         let Prologue::Xml(XmlPrologue { root, .. }) = index.prologue else { return Err(no_root(0)) };
-        let mut tokens = Tokens::new(raw, root as usize);
-        let tag = tokens.next()?.filter(|token| matches!(token, Token::Start { empty: false, .. })).ok_or(no_root(root))?;
-        let mut cursor = Self::at(tokens, Some(tag), Before::default());
-        cursor.step()?;
-        cursor.tokens = Tokens::new(raw, index.body as usize);
+        let mut cursor = Self::at(raw, Before { root, ..Before::default() });
+        let Some(Step::Start { empty: false, .. }) = cursor.step()? else { return Err(no_root(root)) };
+        cursor.tokens.at = index.body as usize;
         Ok(cursor)
     }
 
@@ -88,9 +87,11 @@ impl<'a> Cursor<'a> {
         self.before
     }
 
-    /// The value of the name space declaration that covers a name.
-    pub(super) fn declaration(&self, name: Span) -> Option<Span> {
-        self.scope.declaration(self.raw, name)
+    /// The prefix of the element that began last, and the value of the declaration that covers it.
+    pub(super) fn name_space(&self) -> (Span, Option<Span>) {
+        let name = self.open.last().map(|open| open.name).unwrap_or_default();
+        let (prefix, local) = split(self.raw, name);
+        (Span { start: name.start, end: local.start }, self.scope.declaration(self.raw, prefix))
     }
 
     fn start(&mut self, tag: Span, name: Span, attributes: Span, empty: bool) -> Result<Step, Malformed> {
@@ -105,8 +106,7 @@ impl<'a> Cursor<'a> {
             self.scope.enter(self.raw, attributes, self.open.len())?;
         }
         let element = self.scope.element(self.raw, name);
-        let end = plain::End::of(name.of(self.raw));
-        self.open.push(Open { element, name, declares: !attributes.is_empty(), end });
+        self.open.push(Open { element, name, declares: !attributes.is_empty(), plain: false });
         if empty {
             self.tag = Some(Token::End { tag: Span { start: tag.end, end: tag.end }, name });
         }
@@ -121,6 +121,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes off the element that began last.
+    #[inline(always)]
     fn close(&mut self) -> Option<Open> {
         let open = self.open.pop()?;
         if open.declares {
@@ -129,15 +130,14 @@ impl<'a> Cursor<'a> {
         Some(open)
     }
 
-    /// What is still to be read, when the next step may be plain, and the element that is open there.
+    /// What is still to be read, when the next step may be plain.
     #[inline]
-    fn rest(&self) -> Option<(&'a [u8], &Open)> {
+    fn rest(&self) -> Option<&'a [u8]> {
         #[cfg(test)]
         if self.slow {
             return None;
         }
-        let open = self.open.last().filter(|_| self.tag.is_none())?;
-        Some((self.raw.get(self.tokens.at..)?, open))
+        if self.tag.is_some() { None } else { self.raw.get(self.tokens.at..) }
     }
 
     /// Passes over bytes that were read.
@@ -148,41 +148,53 @@ impl<'a> Cursor<'a> {
         Span::new(start..self.tokens.at)
     }
 
-    /// The start tag behind a `<`, when it is plain and means what it says.
-    #[inline]
+    /// How long the end tag is that goes on like this behind its `</`, when it is plain and may stand here.
+    #[inline(always)]
+    fn plain_end(&self, rest: &[u8]) -> Option<usize> {
+        let open = self.open.last()?;
+        if open.plain { plain::Name::ends(open.element, rest) } else { plain::ends(open.name.of(self.raw), rest) }
+    }
+
+    /// The start tag behind a `<`, when it is plain and may stand here.
+    #[inline(always)]
     fn plain_start(&self, rest: &[u8]) -> Option<plain::Start> {
-        let start = plain::Start::read(rest)?;
         let room = self.elements < limits::ELEMENTS && self.open.len() < limits::DEPTH;
-        // The declaration changes nothing where SyncML's name space covers, but for what SyncHdr is in.
-        let known = !self.scope.foreign() && (!start.metinf || self.open.len() > 1);
-        (room && known).then_some(start)
+        if !room || self.is_over() || self.scope.foreign() {
+            return None;
+        }
+        plain::Start::read(rest)
     }
 
     /// The next step when it is plain. `None` for any other, right or wrong, and nothing is passed.
     #[inline]
     pub(super) fn plain(&mut self) -> Option<Step> {
-        let (rest, open) = self.rest()?;
+        let rest = self.rest()?;
         match rest {
             [b'<', b'/', rest @ ..] => {
-                let element = open.element;
-                let len = open.end.len(rest)?;
-                self.close();
-                Some(Step::End { element, tag: self.pass(len + 2) })
+                let len = self.plain_end(rest)?;
+                let element = self.close()?.element;
+                Some(Step::End { element, tag: self.pass(len) })
             }
             [b'<', rest @ ..] => {
                 let start = self.plain_start(rest)?;
-                let (element, name) = (start.element, self.tokens.at + 1);
+                let plain::Start { element, declared, .. } = start;
                 let tag = self.pass(start.len);
+                let name = Span { start: tag.start + 1, end: tag.end - 1 - declared };
+                // Inside of SyncHdr and SyncBody, one of SyncML's name spaces in another changes nothing.
+                let declares = declared > 0 && self.open.len() < 2;
+                if declares {
+                    self.scope.declare(Span { start: name.end, end: tag.end - 1 }, self.open.len());
+                }
                 self.elements += 1;
-                self.open.push(Open { element, name: Span::new(name..name + start.name), declares: false, end: start.end });
+                self.open.push(Open { element, name, declares, plain: true });
                 Some(Step::Start { element, tag, empty: false })
             }
             _ => {
                 let len = plain::text(rest)?;
                 // Text before a broken tag is none.
                 let followed = match rest.get(len..)? {
-                    [b'<', b'/', rest @ ..] => open.end.len(rest).is_some(),
-                    [b'<', rest @ ..] => self.plain_start(rest).is_some(),
+                    [b'<', b'/', rest @ ..] => self.plain_end(rest).is_some(),
+                    [b'<', rest @ ..] => !self.open.is_empty() && self.is_plain_start(rest),
                     _ => false,
                 };
                 let text = followed.then(|| self.pass(len))?;
@@ -191,11 +203,22 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline(never)]
+    fn is_plain_start(&self, rest: &[u8]) -> bool {
+        self.plain_start(rest).is_some()
+    }
+
+    /// Whether the root has ended.
+    #[inline]
+    fn is_over(&self) -> bool {
+        self.open.is_empty() && self.elements > 0
+    }
+
     /// The next step, by the whole grammar.
     #[cold]
     fn by_grammar(&mut self) -> Result<Option<Step>, Malformed> {
         if self.tag.is_none() {
-            if self.open.is_empty() {
+            if self.is_over() {
                 return self.after();
             }
             if let Some(field) = self.text()? {
@@ -246,7 +269,6 @@ impl<'a> Cursor<'a> {
 }
 
 impl Steps for Cursor<'_> {
-    #[inline]
     fn step(&mut self) -> Result<Option<Step>, Malformed> {
         match self.plain() {
             Some(step) => Ok(Some(step)),
@@ -254,16 +276,14 @@ impl Steps for Cursor<'_> {
         }
     }
 
-    #[inline]
-    fn leaf(&mut self) -> Option<Field> {
-        let (rest, open) = self.rest()?;
-        let len = plain::text(rest)?;
+    fn leaf(&mut self) -> Option<(Field, Span)> {
+        let rest = self.rest()?;
+        let len = plain::text(rest).filter(|len| *len > 0)?;
         let [b'<', b'/', rest @ ..] = rest.get(len..)? else { return None };
-        let end = open.end.len(rest)?;
+        let end = self.plain_end(rest)?;
+        self.close()?;
         let text = self.pass(len);
-        self.close();
-        self.pass(end + 2);
-        Some(Field { place: text, text, form: Form::Literal })
+        Some((Field { place: text, text, form: Form::Literal }, self.pass(end)))
     }
 
     fn page(&self) -> u8 {

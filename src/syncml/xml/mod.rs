@@ -24,7 +24,7 @@ pub(super) use write::xmlns_as;
 pub use write::{Writer, prefix, value};
 
 use super::{
-    header::{Encoding, HeaderIndex, Prologue, Span, XmlPrologue},
+    header::{Encoding, HeaderIndex, Prologue, XmlPrologue},
     limits,
     malformed::{Malformed, Problem},
     scan::header,
@@ -37,17 +37,11 @@ use super::{
 pub fn scan(raw: &[u8]) -> Result<HeaderIndex, Malformed> {
     let bounded = raw.get(..limits::HEADER).unwrap_or(raw);
     let index = Cursor::document(bounded).and_then(|mut cursor| {
-        let prologue = |cursor: &mut Cursor<'_>, tag: Span| {
-            let name = write::name(bounded, tag);
+        let prologue = |cursor: &mut Cursor<'_>| {
             let before = cursor.before();
-            Prologue::Xml(XmlPrologue {
-                root: before.root,
-                prefix: prefix(bounded, tag),
-                xmlns: cursor.declaration(name),
-                doctype: before.doctype,
-                fpi: before.fpi,
-                dtd_url: before.dtd_url,
-            })
+            let (prefix, xmlns) = cursor.name_space();
+            let (root, doctype, fpi, dtd_url) = (before.root, before.doctype, before.fpi, before.dtd_url);
+            Prologue::Xml(XmlPrologue { root, prefix, xmlns, doctype, fpi, dtd_url })
         };
         header(&mut cursor, Encoding::Xml, prologue)
     });

@@ -2,80 +2,100 @@
 //! the whole grammar.
 
 use super::{
-    super::element::Element,
+    super::element::{Element, word_of},
     chars::{SHORT, class},
 };
 
-/// What a plain start tag with an attribute has.
-pub(super) const METINF: &[u8] = b" xmlns=\"syncml:metinf\"";
+/// How nearly all declarations of SyncML's name spaces are written, and the end of the tag.
+const METINF: &[u8] = b" xmlns=\"syncml:metinf\">";
+const SYNCML: [&[u8]; 4] = [
+    b" xmlns=\"SYNCML:SYNCML1.2\">",
+    b" xmlns=\"SYNCML:SYNCML1.1\">",
+    b" xmlns=\"syncml:SYNCML1.1\">",
+    b" xmlns=\"syncml:SYNCML1.2\">",
+];
 
-/// A plain start tag: a known name without a prefix, and nothing else or the declaration of Meta's name space.
+/// The names of SyncML, by element, so that each is compared at once.
+static NAMES: [Name; Element::ALL.len()] = {
+    let mut names = [Name { word: 0, end: 0, mask: 0, len: 0 }; Element::ALL.len()];
+    let mut rest = Element::ALL;
+    let mut to: &mut [Name] = &mut names;
+    while let ([first, more @ ..], [name, others @ ..]) = (rest, to) {
+        *name = Name::new(first.name());
+        (rest, to) = (more, others);
+    }
+    names
+};
+
+/// A name of SyncML and the end of its tag.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name {
+    word: u128,
+    /// With `>` behind it.
+    end: u128,
+    mask: u128,
+    /// Without the `>`.
+    len: usize,
+}
+
+impl Name {
+    const fn new(name: &str) -> Self {
+        let len = name.len();
+        let word = word_of(name);
+        Self { word, end: word | (b'>' as u128) << (8 * len), mask: u128::MAX >> (8 * (15 - len)), len }
+    }
+
+    /// How long an end tag is that goes on with the name and `>` behind its `</`.
+    #[inline]
+    pub(super) fn ends(element: Element, rest: &[u8]) -> Option<usize> {
+        let name = NAMES.get(element as usize)?;
+        first(rest).filter(|word| word & name.mask == name.end).map(|_| name.len + 3)
+    }
+}
+
+/// The same for any name, as with a prefix.
+#[cold]
+pub(super) fn ends(name: &[u8], rest: &[u8]) -> Option<usize> {
+    let rest = rest.strip_prefix(name)?;
+    (rest.first() == Some(&b'>')).then_some(name.len() + 3)
+}
+
+/// A plain start tag: a known name without a prefix, and nothing else or one of these declarations.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
     pub(super) element: Element,
-    /// How long its name is.
-    pub(super) name: usize,
-    /// How long the tag is.
+    /// How long it is.
     pub(super) len: usize,
-    /// Whether it has the declaration.
-    pub(super) metinf: bool,
-    pub(super) end: End,
+    /// How much of it is the declaration.
+    pub(super) declared: u32,
 }
 
 impl Start {
     /// The tag, from the byte behind its `<` on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(rest: &[u8]) -> Option<Self> {
         let word = first(rest)?;
-        // The letters have this bit, and what may end a name has not.
+        // The letters have this bit, and what may end a name has not: of these bits the lowest.
         let ends = !word & u128::from_le_bytes([0x40; 16]);
-        let mask = ((ends & ends.wrapping_neg()) >> 6).wrapping_sub(1);
-        let element = Element::of_word(word & mask);
-        if element == Element::Other {
-            return None;
-        }
-        let name = ends.trailing_zeros() as usize / 8;
-        let (declared, metinf) = match rest.get(name..)? {
-            [b'>', ..] => (0, false),
-            declared if declared.get(..METINF.len()) == Some(METINF) && declared.get(METINF.len()) == Some(&b'>') => {
-                (METINF.len(), true)
-            }
+        let end = ends & ends.wrapping_neg();
+        let word = word & (end >> 6).wrapping_sub(1);
+        let element = Element::guess(word);
+        let name = NAMES.get(element as usize).filter(|name| name.word == word)?;
+        let declared = match rest.get(name.len)? {
+            b'>' => 0,
+            b' ' => declaration(rest.get(name.len..)?)?,
             _ => return None,
         };
-        let end = End { word: (word & mask) | (u128::from(b'>') << (name * 8)), mask: mask << 8 | 0xFF, len: name + 1 };
-        Some(Self { element, name, len: name + declared + 2, metinf, end })
+        Some(Self { element, len: name.len + declared as usize + 2, declared })
     }
 }
 
-/// The end tag of an element without white space in it, behind its `</`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct End {
-    word: u128,
-    mask: u128,
-    len: usize,
-}
-
-impl End {
-    /// Of an element by its name as written.
-    pub(super) fn of(name: &[u8]) -> Self {
-        let mut word = [0; 16];
-        match word.split_at_mut_checked(name.len()) {
-            Some((room, [end, ..])) => {
-                room.copy_from_slice(name);
-                *end = b'>';
-                let mask = u128::MAX >> (8 * (15 - name.len()));
-                Self { word: u128::from_le_bytes(word), mask, len: name.len() + 1 }
-            }
-            // Too long: left to the whole grammar, since no word is like this one.
-            _ => Self { word: 1, mask: 0, len: 0 },
-        }
+/// How long the declaration is that a plain tag ends with.
+fn declaration(rest: &[u8]) -> Option<u32> {
+    if rest.starts_with(METINF) {
+        return Some(METINF.len() as u32 - 1);
     }
-
-    /// Its length, when it comes next.
-    #[inline]
-    pub(super) fn len(&self, rest: &[u8]) -> Option<usize> {
-        first(rest).filter(|word| word & self.mask == self.word).map(|_| self.len)
-    }
+    SYNCML.iter().find(|space| rest.starts_with(space)).map(|space| space.len() as u32 - 1)
 }
 
 #[inline]
@@ -101,8 +121,12 @@ pub(super) fn text(rest: &[u8]) -> Option<usize> {
         }
         len += 8;
     }
+    let rest = rest.get(len..)?;
+    if rest.first() == Some(&b'<') {
+        return Some(len);
+    }
     // Line ends are no controls, and before a tag there is little behind them.
-    for (at, byte) in rest.get(len..)?.iter().take(SHORT).enumerate() {
+    for (at, byte) in rest.iter().take(SHORT).enumerate() {
         if class::has(*byte, class::MARKUP) {
             return Some(len + at);
         }

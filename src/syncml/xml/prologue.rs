@@ -10,6 +10,9 @@ use super::{
     token::{Token, Tokens},
 };
 
+/// How most XML declarations are written.
+const USUAL: [&[u8]; 2] = [br#"<?xml version="1.0" encoding="UTF-8"?>"#, br#"<?xml version="1.0"?>"#];
+
 /// What was found before the root.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Before {
@@ -20,31 +23,35 @@ pub(super) struct Before {
     pub(super) dtd_url: Option<Span>,
 }
 
-/// Reads up to the root's start tag, which is given with the reader behind it.
-pub(super) fn read(raw: &[u8]) -> Result<(Before, Token, Tokens<'_>), Malformed> {
+/// Reads up to the root's start tag.
+pub(super) fn read(raw: &[u8]) -> Result<Before, Malformed> {
     const BOM: &[u8] = b"\xEF\xBB\xBF";
-    const USUAL: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
     let utf16 = matches!(raw, [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0, b'<', ..] | [b'<', 0, ..]);
     if utf16 {
         return Err(Malformed::new(Problem::Charset, 0));
     }
     let mut tokens = Tokens::new(raw, if raw.starts_with(BOM) { BOM.len() } else { 0 });
-    if raw.get(tokens.at..).is_some_and(|rest| rest.starts_with(USUAL)) {
-        tokens.at += USUAL.len();
+    let rest = raw.get(tokens.at..).unwrap_or_default();
+    if let Some(usual) = USUAL.iter().find(|usual| rest.starts_with(usual)) {
+        tokens.at += usual.len();
     } else if let Some(inside) = tokens.declaration()? {
         declaration(raw, inside)?;
     }
     let mut before = Before::default();
     loop {
-        let token = tokens.next()?.ok_or(Malformed::new(Problem::Truncated, raw.len()))?;
-        match token {
-            Token::Start { tag, .. } => return Ok((Before { root: tag.start, ..before }, token, tokens)),
+        let start = Span::at(tokens.at).start;
+        if let Some([b'<', first, ..]) = raw.get(tokens.at..)
+            && !matches!(first, b'!' | b'?')
+        {
+            return Ok(Before { root: start, ..before });
+        }
+        match tokens.next()?.ok_or(Malformed::new(Problem::Truncated, raw.len()))? {
             Token::Aside(_) => {}
             Token::Text(span) if span.of(raw).iter().copied().all(is_space) => {}
             Token::Doctype { whole, public, system } if before.doctype.is_none() => {
                 before = Before { doctype: Some(whole), fpi: public, dtd_url: system, ..before };
             }
-            _ => return Err(Malformed { problem: Problem::Syntax, at: token.span().start }),
+            token => return Err(Malformed { problem: Problem::Syntax, at: token.span().start }),
         }
     }
 }

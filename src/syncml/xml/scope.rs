@@ -28,15 +28,6 @@ pub(super) struct Scope {
 impl Scope {
     /// Takes the declarations of a start tag.
     pub(super) fn enter(&mut self, raw: &[u8], inside: Span, depth: usize) -> Result<(), Malformed> {
-        // Nearly all have nothing else.
-        if let Some(value) = inside.of(raw).strip_prefix(b" xmlns=\"").and_then(|rest| rest.strip_suffix(b"\""))
-            && !value.contains(&b'"')
-        {
-            let (ours, value) = (is_ours(value), Span { start: inside.start + 8, end: inside.end - 1 });
-            self.bindings.push(Binding { depth, prefix: Span::default(), value, ours });
-            self.foreign = !ours;
-            return Ok(());
-        }
         for attribute in attributes(raw, inside) {
             let attribute = attribute?;
             let Some(rest) = attribute.name.of(raw).strip_prefix(b"xmlns") else { continue };
@@ -50,6 +41,13 @@ impl Scope {
         }
         self.foreign = self.is_foreign();
         Ok(())
+    }
+
+    /// Takes a declaration of one of SyncML's name spaces as the default, ` xmlns="…"`.
+    pub(super) fn declare(&mut self, inside: Span, depth: usize) {
+        let value = Span { start: inside.start + 8, end: inside.end - 1 };
+        self.bindings.push(Binding { depth, prefix: Span::default(), value, ours: true });
+        self.foreign = false;
     }
 
     /// Forgets the declarations of an element that ends.
@@ -85,9 +83,9 @@ impl Scope {
         if ours { Element::named(local.of(raw)) } else { Element::Other }
     }
 
-    /// The value of the declaration that covers a name.
-    pub(super) fn declaration(&self, raw: &[u8], name: Span) -> Option<Span> {
-        self.binding(raw, split(raw, name).0).map(|binding| binding.value)
+    /// The value of the declaration that covers names with a prefix.
+    pub(super) fn declaration(&self, raw: &[u8], prefix: Span) -> Option<Span> {
+        self.binding(raw, prefix).map(|binding| binding.value)
     }
 
     fn binding(&self, raw: &[u8], prefix: Span) -> Option<&Binding> {

@@ -45,6 +45,8 @@ fn every_way_to_write_the_same_header_reads_the_same() {
     for (what, raw) in [
         ("byte-order mark", format!("\u{feff}{plain}")),
         ("XML declaration", format!("<?xml version='1.0' encoding=\"utf-8\" standalone='yes' ?>\r\n{plain}")),
+        ("XML declaration, usual", format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{plain}")),
+        ("XML declaration, short", format!("<?xml version=\"1.0\"?>\n{plain}")),
         ("line ends", plain.replace("><", ">\r\n\t <")),
         ("comments", plain.replace("><", "><!-- <VerProto>DM/9.9</VerProto> --><")),
         ("processing instructions", plain.replace("><", "><?pi <VerProto> ?><")),
@@ -185,6 +187,20 @@ fn the_index_says_where_things_stand() {
     assert_eq!(index.text(bytes, index.source_name.unwrap()), "u");
     assert_eq!(index.text(bytes, index.resp_uri.unwrap()), "http://r");
     assert!(index.no_resp);
+}
+
+#[test]
+fn only_the_data_of_an_alert_says_who_started_the_session() {
+    let started = |alert: &str| {
+        let raw = message().replace("<Data>1201</Data>", alert);
+        started_by(raw.as_bytes(), &read(raw.as_bytes())).map(crate::syncml::alert::StartedBy::code)
+    };
+    assert_eq!(started("<Data>1200</Data>"), Some("server"));
+    assert_eq!(started("<Data>12<!---->00</Data>"), Some("server"));
+    assert_eq!(started("<Data>1200</Data >"), Some("server"));
+    for none in ["<Data>1224</Data>1200", "<Data/>1200", "<Item><Data>1200</Data></Item>", "<Data>1200<", "<Cmd>1200</Cmd>"] {
+        assert_eq!(started(none), None, "{none}");
+    }
 }
 
 /// What quick-xml reads: the text of the element at a path of names.

@@ -28,7 +28,7 @@ impl Writer {
     /// For a fragment of a message whose elements have this prefix (with its colon).
     #[must_use]
     pub fn fragment(prefix: &[u8]) -> Self {
-        Self { out: Vec::new(), prefix: prefix.to_vec(), xmlns: None, open: Vec::new() }
+        Self { out: Vec::with_capacity(64), prefix: prefix.to_vec(), xmlns: None, open: Vec::new() }
     }
 
     /// For a whole message that answers another: with a DOCTYPE and an `xmlns` when that has them.
