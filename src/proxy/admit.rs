@@ -56,6 +56,7 @@ where
     }
 }
 
+#[cold]
 fn unavailable<F>(reason: Reason, arrival: Arrival) -> Passing<F> {
     here(Ruled::http(StatusCode::SERVICE_UNAVAILABLE, Verdict::Fail, reason, "", arrival.carried))
 }

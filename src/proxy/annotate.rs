@@ -330,6 +330,7 @@ fn bridge_back(returns: &Return, request: &[u8], answer: &Read, carried: &Carrie
 /// Tells both sides that the server's message cannot come: the device gets a Status that ends the
 /// session, and the server one in the device's stead, so that it does not wait for ever.
 #[allow(clippy::too_many_arguments, reason = "both sides of the exchange, and nothing else")]
+#[cold]
 fn cannot_come(
     obstacle: Option<&Obstacle>,
     reason: Reason,

@@ -79,6 +79,7 @@ async fn collect(Routed { request, mut carried, site, given, past }: Routed) -> 
     Ok(Box::new(Collected { parts, body, carried, site, given, past }))
 }
 
+#[cold]
 fn unknown_packing(carried: Carried) -> Box<Ruled> {
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     let mut ruled = Ruled::http(status, Verdict::Refuse, Reason::UnsupportedEncoding, "unknown Content-Encoding", carried);
@@ -86,6 +87,7 @@ fn unknown_packing(carried: Carried) -> Box<Ruled> {
     ruled.into()
 }
 
+#[cold]
 pub(super) fn refused(gone: Gone, carried: Carried) -> Box<Ruled> {
     let (status, verdict, reason) = match gone {
         Gone::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Verdict::Refuse, Reason::BodyTooLarge),

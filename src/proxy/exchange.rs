@@ -278,6 +278,7 @@ impl Ruled {
 
     /// An answer of HTTP's own: a status and one line of text.
     #[must_use]
+    #[cold]
     pub fn http(status: StatusCode, verdict: Verdict, reason: Reason, detail: &str, mut carried: Carried) -> Self {
         carried.open.verdict = verdict;
         carried.open.reason = reason;

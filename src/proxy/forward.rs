@@ -75,6 +75,7 @@ pub(super) async fn forward(Judged { mut exchange, decision, mut remembered }: J
 }
 
 /// Observe mode: takes down that a message would not have crossed.
+#[cold]
 fn would_not_cross(obstacle: &Obstacle, carried: &mut Carried) {
     match obstacle {
         Obstacle::Element { name, .. } => carried.cannot_bridge(Reason::CannotBridge, name),
@@ -234,6 +235,7 @@ impl Conversation<'_> {
 
     /// Turns to an address that was not tried. What the message says of the server stays as it is: in the
     /// middle of a session, where it may be the address that failed, no other one may know the session anyway.
+    #[cold]
     fn elsewhere(&mut self, exchange: &mut Exchange, tried: &mut Vec<Arc<Address>>) -> bool {
         tried.push(Arc::clone(&self.address));
         let Some(next) = self.upstream.choose(session(exchange), tried) else { return false };

@@ -83,6 +83,7 @@ impl Paces {
 }
 
 /// The answer to who comes too often.
+#[cold]
 pub(super) fn too_often(whose: &str, carried: Carried) -> Ruled {
     let mut ruled = Ruled::http(StatusCode::TOO_MANY_REQUESTS, Verdict::Refuse, Reason::RateLimited, whose, carried);
     ruled.response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -87,6 +87,7 @@ where
 }
 
 /// An answer to HEAD: its head, with the length that the body would have.
+#[cold]
 fn unsent(response: Response<Answer>, open: Open, under_way: UnderWay) -> Response<Answer> {
     let (mut head, body) = response.into_parts();
     if let (None, Some(len)) = (head.headers.get(header::CONTENT_LENGTH), body.size_hint().exact()) {

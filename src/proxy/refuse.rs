@@ -54,6 +54,7 @@ pub(super) fn http_400(detail: &str, mut carried: Carried) -> Ruled {
 }
 
 /// A request to which no answer came.
+#[cold]
 pub(super) fn failed(failure: Failure, carried: Carried) -> Ruled {
     let (status, reason) = match failure {
         Failure::Unreachable => (StatusCode::BAD_GATEWAY, Reason::UpstreamUnreachable),
@@ -66,6 +67,7 @@ pub(super) fn failed(failure: Failure, carried: Carried) -> Ruled {
 }
 
 /// An answer that did not come whole.
+#[cold]
 pub(super) fn broke_off(gone: Gone, carried: Carried) -> Ruled {
     let (status, reason) = match gone {
         Gone::TooLarge => (StatusCode::BAD_GATEWAY, Reason::UpstreamTooLarge),
@@ -77,6 +79,7 @@ pub(super) fn broke_off(gone: Gone, carried: Carried) -> Ruled {
 
 /// A message that cannot cross the bridge. The first of a session is told that its version is not
 /// supported; a later one, that it itself is not.
+#[cold]
 pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Decision) -> Ruled {
     let Exchange { collected, message, .. } = exchange;
     let mut carried = collected.carried;
