@@ -214,7 +214,8 @@ pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Result<Option<Rewritten>, P
     // What the server means: itself, by either of its names, or another server of the site.
     let meant = resolve(given, way.address.scheme(), own, way.sent).ok_or(Past::NoAddress)?;
     let by_url = |server: &Server| server.urls().any(|url| meant.means(url));
-    let server = if by_url(asked) { Some(way.server) } else { way.site.servers.iter().position(|server| by_url(server)) };
+    let other = || way.site.servers.iter().enumerate().find(|(index, server)| *index != way.server && by_url(server));
+    let server = if by_url(asked) { Some(way.server) } else { other().map(|(index, _)| index) };
     let (server, by_the_devices) = match server {
         Some(server) => (server, false),
         None if same_authority(meant.authority.as_str(), way.host, &meant.scheme)
