@@ -55,8 +55,8 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
-        // What nearly all say: `Keep-Alive` goes anyway, and `close` names no header.
-        .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close"))
+        // What nearly all say, and a header that goes anyway.
+        .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| !KEPT.contains(&name.as_str()) && !OURS.contains(name))
         .collect();

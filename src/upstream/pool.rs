@@ -4,7 +4,7 @@
 //! stays where it was made. A request takes a connection of its own worker if it can, so that as a rule no
 //! worker wakes another; and else any, since that is cheaper than a new one: with a list for each worker
 //! a server that is asked rarely would see a new connection for nearly every request. The lock is held for
-//! no longer than it takes to put a connection into the list or out of it.
+//! no longer than it takes to put a connection into the list, or to take one and drop what has closed.
 
 use std::{
     collections::VecDeque,
@@ -130,15 +130,18 @@ impl Pool {
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Connection), Error> {
         loop {
-            let (mut connection, was_kept) = match self.take() {
+            let taken = self.take(&mut self.lock());
+            let (mut connection, was_kept) = match taken {
                 Some(connection) => (connection, true),
                 None => Box::pin(timeout_at(deadline, self.wait())).await.unwrap_or(Err(Error::Late))?,
             };
             let answer = pin!(connection.sender.try_send_request(request));
             match select(answer, connection.timer.until(deadline)).await {
                 Either::Left((Ok(response), _)) => return Ok((response, connection)),
-                Either::Left((Err(mut error), _)) => match error.take_message().filter(|_| was_kept) {
-                    Some(unsent) => request = unsent,
+                Either::Left((Err(mut error), _)) => match error.take_message() {
+                    Some(unsent) if was_kept => request = unsent,
+                    // A new one that closes at once is as good as none.
+                    Some(_) => return Err(Error::Connect(error.into_error().into())),
                     None => return Err(Error::Exchange(error.into_error())),
                 },
                 Either::Right(_) => return Err(Error::Late),
@@ -168,9 +171,8 @@ impl Pool {
     }
 
     /// The connection that was used last, of this worker if there is one.
-    fn take(&self) -> Option<Connection> {
+    fn take(&self, kept: &mut Kept) -> Option<Connection> {
         let (worker, now) = (thread::current().id(), Instant::now());
-        let mut kept = self.lock();
         loop {
             let own = kept.idle.iter().rposition(|(_, connection)| connection.worker == worker);
             let (since, connection) = match own {
@@ -217,19 +219,31 @@ impl Pool {
 
     /// A new connection, or one that comes free before that is made; and whether it is one that was kept.
     async fn wait(self: &Arc<Self>) -> Result<(Connection, bool), Error> {
-        let (sender, freed) = oneshot::channel();
+        let (sender, mut freed) = oneshot::channel();
         {
             let mut kept = self.lock();
+            // One may have come free since it was looked for.
+            if let Some(connection) = self.take(&mut kept) {
+                return Ok((connection, true));
+            }
             kept.waiting.retain(|waiting| !waiting.is_closed());
             kept.waiting.push_back(sender);
         }
-        match select(freed, Box::pin(connect(self.connector.clone(), self.url.clone()))).await {
+        match select(&mut freed, Box::pin(connect(self.connector.clone(), self.url.clone()))).await {
             Either::Left((Ok(connection), connecting)) => {
                 self.finish(connecting);
                 Ok((connection, true))
             }
             Either::Left((Err(_), connecting)) => Ok((connecting.await?, false)),
-            Either::Right((made, _)) => Ok((made?, false)),
+            Either::Right((made, _)) => {
+                freed.close();
+                let Ok(freed) = freed.try_recv() else { return Ok((made?, false)) };
+                // Both at the same moment.
+                if let Ok(made) = made {
+                    self.give_back(made);
+                }
+                Ok((freed, true))
+            }
         }
     }
 

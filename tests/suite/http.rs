@@ -98,6 +98,7 @@ async fn every_request_of_a_connection_is_forwarded_with_the_host_that_it_names(
         .iter()
         .map(|seen| (seen.header("x-forwarded-host").map(str::to_owned), seen.header("forwarded").map(str::to_owned)))
         .collect();
+    assert_eq!(told.len(), hosts.len());
     for (host, told) in hosts.iter().zip(told) {
         assert_eq!(told, (Some((*host).to_owned()), Some(format!("for=127.0.0.1;host=\"{host}\";proto=http"))));
     }

@@ -142,7 +142,7 @@ pub(crate) fn xmlns_as(theirs: &[u8], ours: &str) -> Vec<u8> {
 }
 
 /// The name in a tag.
-pub(super) fn name(raw: &[u8], tag: Span) -> Span {
+fn name(raw: &[u8], tag: Span) -> Span {
     let inside = tag.of(raw);
     let start = inside.iter().take_while(|byte| matches!(byte, b'<' | b'/')).count();
     let rest = inside.get(start..).unwrap_or_default();
