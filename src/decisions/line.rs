@@ -67,19 +67,18 @@ macro_rules! key {
     };
 }
 
-/// The line, with its end.
-pub(super) fn line(record: &Record, duration: Duration) -> String {
-    let mut line = Line(String::with_capacity(1024));
+/// Writes the line, with its end, behind what is there.
+pub(super) fn write(record: &Record, duration: Duration, into: &mut String) {
+    let mut line = Line(into);
     line.record(record, duration);
     line.0.push_str("}\n");
-    line.0
 }
 
 /// A line that is being written. Keys and codes are known to need no escapes, and few texts need any: a line
 /// is written for every request, and to look for escapes by serde_json in 35 keys was a third of the work.
-struct Line(String);
+struct Line<'a>(&'a mut String);
 
-impl Line {
+impl Line<'_> {
     fn record(&mut self, r: &Record, duration: Duration) {
         self.0.push_str("{\"ts\":");
         self.time(r.at.wall);

@@ -16,6 +16,7 @@ mod sink;
 mod tests;
 
 use std::{
+    cell::Cell,
     io,
     net::SocketAddr,
     sync::{
@@ -183,12 +184,20 @@ impl Log {
     }
 
     fn write(&self, record: &Record) {
+        thread_local! {
+            /// Kept, since there is a line for every request.
+            static LINE: Cell<String> = const { Cell::new(String::new()) };
+        }
         let duration = record.at.steady.elapsed();
-        let line = line::line(record, duration);
+        let mut line = LINE.take();
+        line::write(record, duration, &mut line);
         if let Some(watch) = self.0.watch.get() {
             watch.written(record, duration, &line);
         }
         layer::send(&self.0.dispatch, &line);
+        line.clear();
+        line.shrink_to(4096);
+        LINE.set(line);
     }
 }
 

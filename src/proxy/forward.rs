@@ -24,7 +24,7 @@ use crate::{
     policy::{
         decision::Decision,
         reason::{Reason, Verdict},
-        site::{HostHeader, Mode},
+        site::{HostHeader, Limits, Mode},
     },
     syncml::{
         self,
@@ -173,9 +173,9 @@ impl Conversation<'_> {
         mut remembered: Option<Box<Remembered>>,
         mut translated: Option<Translated>,
     ) -> Ruled {
-        let limits = *exchange.collected.carried.live.limits();
+        let &Limits { body: limit, upstream_timeout, .. } = exchange.collected.carried.live.limits();
         let began = Instant::now();
-        let deadline = began + limits.upstream_timeout;
+        let deadline = began + upstream_timeout;
         let needs = arrived::needs(&exchange, &decision, &self.site, remembered.is_some());
         arrived::only_readable(&mut exchange.collected.parts.headers, needs);
         let mut trial = Trial::new(&exchange, &decision);
@@ -205,7 +205,7 @@ impl Conversation<'_> {
                 Err(Failure::Unreachable) if self.elsewhere(&mut exchange, &mut tried) => continue,
                 Err(failure) => return refuse::failed(failure, exchange.collected.carried),
             };
-            let arrived = match Arrived::receive(response, needs, limits.body, deadline).await {
+            let arrived = match Arrived::receive(response, needs, limit, deadline).await {
                 Ok(arrived) => arrived,
                 Err(gone) => return refuse::broke_off(gone, exchange.collected.carried),
             };
@@ -253,9 +253,9 @@ impl Conversation<'_> {
     }
 
     /// The request for one attempt. `keeps`: the head is needed again.
-    fn request(&self, exchange: &mut Exchange, keeps: bool, translated: Option<&Translated>) -> Request<Sent> {
+    fn request(&self, exchange: &mut Exchange, keeps: bool, translated: Option<&Translated>) -> Box<Request<Sent>> {
         let collected = &mut exchange.collected;
-        let mut request = Request::new(Sent::whole(Bytes::new()));
+        let mut request = Box::new(Request::new(Sent::whole(Bytes::new())));
         if keeps {
             (*request.headers_mut(), *request.extensions_mut()) =
                 (collected.parts.headers.clone(), collected.parts.extensions.clone());

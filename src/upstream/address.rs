@@ -99,12 +99,13 @@ impl Address {
         self.state.status(self.url.to_string())
     }
 
-    /// Sends a request and waits for the head of the answer. It is sent a second time only when a
-    /// kept connection turned out to be dead before anything of the request was written to it.
+    /// Sends a request, boxed since every future on the way would keep room for it, and waits for the head of
+    /// the answer. It is sent a second time only when a kept connection turned out to be dead before anything
+    /// of the request was written to it.
     ///
     /// # Errors
     /// When there is no answer by the deadline.
-    pub async fn send(self: &Arc<Self>, request: Request<Sent>, deadline: Instant) -> Result<Response<Incoming>, Failure> {
+    pub async fn send(self: &Arc<Self>, request: Box<Request<Sent>>, deadline: Instant) -> Result<Response<Incoming>, Failure> {
         self.state.pending.fetch_add(1, Ordering::Relaxed);
         // From here on whatever becomes of it, also that nobody waits any more, ends with the ticket.
         let mut ticket = Ticket { address: Arc::clone(self), has_turn: false, connection: None };
@@ -191,7 +192,9 @@ impl Address {
         if let Ok(host) = HeaderValue::from_str(self.authority.as_str()) {
             request.headers_mut().insert(header::HOST, host);
         }
-        let Ok((response, connection)) = self.pool.send(request, Instant::now() + health.interval).await else { return false };
+        let Ok((response, connection)) = self.pool.send(request.into(), Instant::now() + health.interval).await else {
+            return false;
+        };
         self.pool.give_back(connection);
         response.status().is_success() || response.status().is_redirection()
     }

@@ -126,7 +126,7 @@ impl Pool {
     /// When there is no answer by the deadline.
     pub(super) async fn send(
         self: &Arc<Self>,
-        mut request: Request<Sent>,
+        mut request: Box<Request<Sent>>,
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Connection), Error> {
         loop {
@@ -135,11 +135,11 @@ impl Pool {
                 Some(connection) => (connection, true),
                 None => Box::pin(timeout_at(deadline, self.wait())).await.unwrap_or(Err(Error::Late))?,
             };
-            let answer = pin!(connection.sender.try_send_request(request));
+            let answer = pin!(connection.sender.try_send_request(*request));
             match select(answer, connection.timer.until(deadline)).await {
                 Either::Left((Ok(response), _)) => return Ok((response, connection)),
                 Either::Left((Err(mut error), _)) => match error.take_message() {
-                    Some(unsent) if was_kept => request = unsent,
+                    Some(unsent) if was_kept => request = unsent.into(),
                     // A new one that closes at once is as good as none.
                     Some(_) => return Err(Error::Connect(error.into_error().into())),
                     None => return Err(Error::Exchange(error.into_error())),
