@@ -37,7 +37,7 @@ fn of(site: &Site) -> Value {
         "mode": site.mode.code(),
         "strict": site.strict,
         "recommend": site.recommend.iter().flatten().map(Version::to_string).collect::<Vec<_>>(),
-        "supported": names(&site.supported),
+        "supported": names(&site.supported.concat()),
         "unsupported": match site.unsupported {
             Unsupported::Bridge => "bridge",
             Unsupported::Refuse => "refuse",

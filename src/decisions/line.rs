@@ -178,7 +178,9 @@ impl Line<'_> {
     }
 
     fn escaped(&mut self, text: Option<&str>) {
-        let plain = |text: &str| text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+        // Without an end before the end, so that many bytes are looked at at once.
+        let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        let plain = |text: &str| !text.bytes().fold(false, |found, byte| found | special(byte));
         match text {
             // Strings have a form in JSON, all of them.
             Some(text) if !plain(text) => self.0.push_str(&serde_json::to_string(text).unwrap_or_default()),

@@ -82,7 +82,7 @@ pub struct Record {
     /// The recommended version.
     pub recommended: Option<Version>,
     /// The versions that the device was told of; `null` when empty.
-    pub supported: Vec<Version>,
+    pub supported: Arc<[Version]>,
     /// What became of it.
     pub verdict: Verdict,
     /// Why.
@@ -136,7 +136,7 @@ impl Record {
             declared_dtd: None,
             used: None,
             recommended: None,
-            supported: Vec::new(),
+            supported: Arc::default(),
             verdict: Verdict::Abandon,
             reason: Reason::ClientGone,
             requirement: None,

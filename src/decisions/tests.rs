@@ -84,7 +84,7 @@ fn full(log: &Log) -> Open {
     open.declared_dtd = Some("1.2".into());
     open.used = Some(Version::DM_1_1);
     open.recommended = Some(Version::DM_1_3);
-    open.supported = vec![Version::DM_1_3, Version::DM_1_1];
+    open.supported = [Version::DM_1_3, Version::DM_1_1].into();
     open.verdict = Verdict::Bridge;
     open.reason = Reason::Bridged;
     open.requirement = Some(Requirement::Server2);

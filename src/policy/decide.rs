@@ -1,6 +1,6 @@
 //! From facts to a decision: the only place where decisions are made. Total: every request has one.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use super::{
     decision::Decision,
@@ -64,17 +64,13 @@ pub fn pinned(site: &Site, versions: &VersionTable, facts: &Facts<'_>, pin: &Pin
     Some(Decision { rule: pin.rule.as_deref().map(Into::into), ..case.accounted(decision) })
 }
 
-/// The versions of a family that are in the lists of servers, descending.
-pub(super) fn spoken_in(site: &Site, family: Family) -> Vec<Version> {
-    site.supported.iter().copied().filter(|version| version.family() == family).collect()
-}
-
 /// The versions of a family that are known to be spoken, descending.
-fn spoken(site: &Site, family: Family, facts: &Facts<'_>) -> Vec<Version> {
-    let mut all = spoken_in(site, family);
+fn spoken(site: &Site, family: Family, facts: &Facts<'_>) -> Arc<[Version]> {
+    let listed = site.supported(family);
     if facts.learnt.is_empty() {
-        return all;
+        return Arc::clone(listed);
     }
+    let mut all = listed.to_vec();
     all.extend(facts.learnt.iter().flat_map(|learnt| learnt.accepted(family)));
     let by_someone = |version: &Version| {
         site.servers.iter().enumerate().any(|(index, server)| server.speaks(*version, facts.learnt.get(index)) == Speaks::Yes)
@@ -82,24 +78,28 @@ fn spoken(site: &Site, family: Family, facts: &Facts<'_>) -> Vec<Version> {
     all.retain(by_someone);
     all.sort_by(|a, b| b.partial_cmp(a).unwrap_or(Ordering::Equal));
     all.dedup();
-    all
+    all.into()
 }
 
 /// The version to recommend, which a rule may name, never one of another family; and it with the others
 /// that are spoken, in front.
-fn recommended(site: &Site, family: Family, facts: &Facts<'_>, then: &Then) -> (Option<Version>, Vec<Version>) {
-    let mut supported = spoken(site, family, facts);
+fn recommended(site: &Site, family: Family, facts: &Facts<'_>, then: &Then) -> (Option<Version>, Arc<[Version]>) {
+    let spoken = spoken(site, family, facts);
     let chosen = then.recommend.filter(|version| version.family() == family).or_else(|| site.recommended(family));
-    let recommended = chosen.or_else(|| supported.first().copied());
-    if let Some(recommended) = recommended.filter(|recommended| supported.first() != Some(recommended)) {
-        supported.retain(|version| *version != recommended);
-        supported.insert(0, recommended);
+    match chosen {
+        Some(version) if spoken.first() != Some(&version) => (chosen, in_front(version, &spoken)),
+        _ => (chosen.or_else(|| spoken.first().copied()), spoken),
     }
-    (recommended, supported)
+}
+
+/// A version, and others behind it.
+fn in_front(version: Version, others: &[Version]) -> Arc<[Version]> {
+    let others = others.iter().copied().filter(|other| *other != version);
+    std::iter::once(version).chain(others).collect()
 }
 
 /// A decision with everything else at its most ordinary: the first server, nothing recommended.
-pub(super) const fn ruling(verdict: Verdict, reason: Reason) -> Decision {
+pub(super) fn ruling(verdict: Verdict, reason: Reason) -> Decision {
     Decision {
         verdict,
         reason,
@@ -108,7 +108,7 @@ pub(super) const fn ruling(verdict: Verdict, reason: Reason) -> Decision {
         server: 0,
         used: None,
         recommended: None,
-        supported: Vec::new(),
+        supported: Arc::default(),
         lossy: false,
         status: Status::PROTOCOL_VERSION_NOT_SUPPORTED,
         body_hints: false,
@@ -133,7 +133,7 @@ fn without_message(site: &Site, facts: &Facts<'_>, then: &Then) -> Decision {
     };
     // A DM 2.0 client is told what to speak instead.
     let told = decision.verdict == Verdict::Refuse && matches!(facts.content, Content::Dm2);
-    let (recommended, supported) = if told { recommended(site, Family::Dm, facts, then) } else { (None, Vec::new()) };
+    let (recommended, supported) = if told { recommended(site, Family::Dm, facts, then) } else { (None, Arc::default()) };
     Decision { server: then.server.unwrap_or(0), recommended, supported, ..decision }
 }
 
@@ -146,7 +146,7 @@ struct Case<'c> {
     then: &'c Then,
     recommended: Option<Version>,
     /// What is known to be spoken, the recommended version in front.
-    supported: Vec<Version>,
+    supported: Arc<[Version]>,
 }
 
 /// Where a message can go.
@@ -247,10 +247,8 @@ impl<'c> Case<'c> {
             Higher::Bridge => self.bridge_to(notified, reason),
             Higher::Refuse => self.refuse(reason, Status::PROTOCOL_VERSION_NOT_SUPPORTED),
         };
-        let mut supported = decision.supported.clone();
         if decision.verdict == Verdict::Refuse && decision.reason == reason {
-            supported.retain(|version| *version != notified);
-            supported.insert(0, notified);
+            let supported = in_front(notified, &decision.supported);
             return Decision { requirement: Some(requirement), recommended: Some(notified), supported, ..decision };
         }
         Decision { requirement: Some(requirement), ..decision }

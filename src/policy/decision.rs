@@ -16,7 +16,7 @@ pub struct Decision {
     pub(super) server: usize,
     pub(super) used: Option<Version>,
     pub(super) recommended: Option<Version>,
-    pub(super) supported: Vec<Version>,
+    pub(super) supported: Arc<[Version]>,
     pub(super) lossy: bool,
     pub(super) status: Status,
     pub(super) body_hints: bool,
@@ -72,7 +72,7 @@ impl Decision {
     /// recommended one first, then descending. The order of the Items in a Server-3 answer and of
     /// `DM-Supported-Versions`.
     #[must_use]
-    pub fn supported(&self) -> &[Version] {
+    pub const fn supported(&self) -> &Arc<[Version]> {
         &self.supported
     }
 
@@ -106,8 +106,7 @@ impl Decision {
     #[must_use]
     pub fn stepped_down(self, declared: Version, used: Version, refused: &[Version]) -> Self {
         let verdict = if used == declared { Verdict::Pass } else { Verdict::Bridge };
-        let mut supported = self.supported.clone();
-        supported.retain(|version| !refused.contains(version));
+        let supported: Arc<[Version]> = self.supported.iter().copied().filter(|version| !refused.contains(version)).collect();
         let recommended = self.recommended.filter(|version| !refused.contains(version)).or(supported.first().copied());
         Self { verdict, reason: Reason::SteppedDown, used: Some(used), recommended, supported, ..self }
     }
@@ -115,7 +114,7 @@ impl Decision {
     /// The refusal that is left when the server took the message in no version; `supported` is what it
     /// named, or what is left of what it was said to speak.
     #[must_use]
-    pub fn exhausted(self, supported: Vec<Version>) -> Self {
+    pub fn exhausted(self, supported: Arc<[Version]>) -> Self {
         let (reason, requirement) = (Reason::UnsupportedVersion, Some(Requirement::Server3));
         let recommended = supported.first().copied();
         Self {

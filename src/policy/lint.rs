@@ -91,7 +91,7 @@ fn unspoken_recommendation(
     found: &mut Vec<Diagnostic>,
 ) {
     // What is found out by trial may speak it.
-    if !read.site.supported.contains(&version) && !read.site.tries() {
+    if !read.site.supported(version.family()).contains(&version) && !read.site.tries() {
         found.push(
             Diagnostic::new(Code::RecommendsUnspoken, format!("no server here speaks the recommended {version}"))
                 .at(&read.source, span.clone(), "devices that follow it would be bridged or refused")

@@ -1,7 +1,7 @@
 //! What becomes of a notification: whether it is made to say the recommended version (Server-1).
 
 use super::{
-    decide::{ruling, spoken_in},
+    decide::ruling,
     decision::Decision,
     reason::{Reason, Requirement, Verdict},
     site::Site,
@@ -29,7 +29,7 @@ pub fn unknown(readable: bool) -> Decision {
 /// clients that stumble over one do not come at all.
 #[must_use]
 pub fn notice(site: &Site, notice: &Notice<'_>) -> Decision {
-    let recommended = site.recommended(Family::Dm).or_else(|| spoken_in(site, Family::Dm).first().copied());
+    let recommended = site.recommended(Family::Dm).or_else(|| site.supported(Family::Dm).first().copied());
     let policy = site.notification.clone().unwrap_or_default();
     let listed = !notice.addresses.is_empty()
         && notice.addresses.iter().all(|address| policy.devices.iter().any(|device| device.matches(address)));

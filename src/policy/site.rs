@@ -49,8 +49,9 @@ pub struct Site {
     /// The version that the policy recommends of each family, in the order of [`Family::ALL`]; where it
     /// names none, the highest that is spoken.
     pub recommend: [Option<Version>; 2],
-    /// The versions that its servers speak, each once, descending within their families.
-    pub supported: Vec<Version>,
+    /// The versions of each family that its servers speak, in the order of [`Family::ALL`]: each once,
+    /// descending.
+    pub supported: [Arc<[Version]>; 2],
     /// At least one.
     pub servers: Vec<Arc<Server>>,
     /// What becomes of a known version that no server speaks.
@@ -73,9 +74,20 @@ impl Site {
     /// The version of a family that the policy recommends, when it names one.
     #[must_use]
     pub fn recommended(&self, family: Family) -> Option<Version> {
+        let [dm, sync_ml] = self.recommend;
         match family {
-            Family::Dm => self.recommend[0],
-            Family::SyncMl => self.recommend[1],
+            Family::Dm => dm,
+            Family::SyncMl => sync_ml,
+        }
+    }
+
+    /// The versions of a family that its servers speak, descending.
+    #[must_use]
+    pub const fn supported(&self, family: Family) -> &Arc<[Version]> {
+        let [dm, sync_ml] = &self.supported;
+        match family {
+            Family::Dm => dm,
+            Family::SyncMl => sync_ml,
         }
     }
 

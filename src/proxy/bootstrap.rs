@@ -115,9 +115,8 @@ fn is_sealed(headers: &HeaderMap) -> bool {
 /// The edits for a document, and what they are called; or why there are none.
 fn stamp(plain: &[u8], document: Document, site: &LiveSite, carried: &mut Carried) -> Result<(Edits, &'static str), String> {
     let Some(account) = &site.site.account else { return Err("no [account]".to_owned()) };
-    let of_dm = || site.site.supported.iter().copied().filter(|version| version.family() == Family::Dm);
-    let recommended = site.site.recommended(Family::Dm).or_else(|| of_dm().next());
-    let supported: Vec<Version> = of_dm().collect();
+    let supported = site.site.supported(Family::Dm);
+    let recommended = site.site.recommended(Family::Dm).or_else(|| supported.first().copied());
     let id = server_id(account, site);
     let is_ours = |server_id: &str, addresses: &[String]| {
         (!id.is_empty() && server_id == id) || addresses.iter().any(|address| site.site.is_at(host(address)))
@@ -125,7 +124,7 @@ fn stamp(plain: &[u8], document: Document, site: &LiveSite, carried: &mut Carrie
     let (edits, changed, name, version) = match document {
         Document::Provisioning => {
             let document = provisioning::Document::read(plain).map_err(|why| why.to_string())?;
-            let version = provisioning::highest(recommended, &supported).ok_or("no version of this site can stand there")?;
+            let version = provisioning::highest(recommended, supported).ok_or("no version of this site can stand there")?;
             let (edits, changed) =
                 provisioning::stamp(plain, &document, version, |found| is_ours(&found.provider_id, &found.addresses));
             (edits, changed, "PROTOVER", version)

@@ -51,7 +51,7 @@ async fn collect(Routed { request, mut carried, site, given, past }: Routed) -> 
             let Some(packing) = Packing::of(&parts.headers) else {
                 return Err(unknown_packing(carried));
             };
-            let deadline = Instant::now() + limits.body_timeout;
+            let deadline = Instant::from_std(carried.open.started().steady) + limits.body_timeout;
             let gone = |gone, carried| Err(refused(gone, carried));
             let raw = match gather(incoming, limits.body, deadline).await {
                 Ok(raw) => raw,

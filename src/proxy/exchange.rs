@@ -304,7 +304,7 @@ impl Carried {
         self.open.rule = decision.rule().cloned();
         self.open.used = decision.used();
         self.open.recommended = decision.recommended();
-        self.open.supported = decision.supported().to_vec();
+        self.open.supported = Arc::clone(decision.supported());
     }
 
     /// Turns a bridge into a refusal, because the message cannot cross; `what` stands in the way.
@@ -335,7 +335,7 @@ pub fn hint_headers(headers: &mut HeaderMap, recommended: Option<Version>, suppo
         Cow::Borrowed(text) => Ok(HeaderValue::from_static(text)),
         Cow::Owned(text) => HeaderValue::try_from(text),
     };
-    let mut list = String::new();
+    let mut list = String::with_capacity(supported.len() * "SyncML/1.2, ".len());
     for version in supported {
         list.push_str(if list.is_empty() { "" } else { ", " });
         list.push_str(&version.text());

@@ -13,7 +13,9 @@ use super::{
     body::{Sent, Through},
     bootstrap,
     exchange::{Body, Carried, Exchange, Judged, Known, Ruled},
-    framing, headers,
+    framing,
+    gather::Gone,
+    headers,
     live::LiveSite,
     refuse,
     remembered::Remembered,
@@ -145,7 +147,7 @@ impl Conversation<'_> {
         }
         let began = Instant::now();
         carried.open.attempts = Some(1);
-        let answer = self.address.send(request, began + limits.upstream_timeout).await;
+        let answer = self.address.send(request, began, began + limits.upstream_timeout).await;
         carried.open.upstream = Some(began.elapsed());
         #[cfg(feature = "otlp")]
         traced(&mut carried, &answer);
@@ -191,25 +193,25 @@ impl Conversation<'_> {
             let request = self.request(&mut exchange, keeps, translated.as_ref());
             attempts += 1;
             exchange.collected.carried.open.attempts = Some(attempts);
-            let answer = self.address.send(request, deadline).await;
-            exchange.collected.carried.open.upstream = Some(began.elapsed());
+            let answer = self.address.send(request, began, deadline).await;
             #[cfg(feature = "otlp")]
             traced(&mut exchange.collected.carried, &answer);
-            let response = match answer {
+            let arrived = match answer {
                 // Nobody asked for another protocol.
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return refuse::failed(Failure::Broke, exchange.collected.carried);
-                }
-                Ok(response) => response,
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Gone::Broken),
+                Ok(response) => Arrived::receive(response, needs, limit, deadline).await,
                 // Nothing was sent: another address may do.
                 Err(Failure::Unreachable) if self.elsewhere(&mut exchange, &mut tried) => continue,
-                Err(failure) => return refuse::failed(failure, exchange.collected.carried),
+                Err(failure) => {
+                    exchange.collected.carried.open.upstream = Some(began.elapsed());
+                    return refuse::failed(failure, exchange.collected.carried);
+                }
             };
-            let arrived = match Arrived::receive(response, needs, limit, deadline).await {
+            exchange.collected.carried.open.upstream = Some(began.elapsed());
+            let arrived = match arrived {
                 Ok(arrived) => arrived,
                 Err(gone) => return refuse::broke_off(gone, exchange.collected.carried),
             };
-            exchange.collected.carried.open.upstream = Some(began.elapsed());
             let Some(trial) = &mut trial else { break arrived };
             let learnt = remembered.as_ref().and_then(|remembered| remembered.learnt().get(decision.server()));
             let Told::Refused(named) = trial.hear(&arrived, learnt) else { break arrived };
@@ -321,7 +323,7 @@ impl Conversation<'_> {
         remembered: Option<Box<Remembered>>,
     ) -> Ruled {
         let supported = trial.left(decision.supported());
-        let decision = decision.exhausted(supported);
+        let decision = decision.exhausted(supported.into());
         exchange.collected.carried.decided(&decision);
         exchange.collected.carried.open.detail = Some(trial.detail().into());
         if let Some(mut remembered) = remembered {

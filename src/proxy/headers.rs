@@ -13,21 +13,24 @@ use super::exchange::{Carried, Connection};
 /// Carries the decision's id on every response and every request sent to a server.
 pub(super) static DECISION: HeaderName = HeaderName::from_static("protover-decision");
 
-/// Headers of one connection (RFC 9110, section 7.6.1), besides those that `Connection` names. Trailers are not
-/// passed on, and so neither is what announces them.
-const HOP_BY_HOP: [&str; 11] = [
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Whether a header is of one connection (RFC 9110, section 7.6.1), besides those that `Connection` names.
+/// Trailers are not passed on, and so neither is what announces them.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// What `Connection` cannot take away, nor what is in [`OURS`]: what a body is, where it goes, and what
 /// protects it. A client that named what a proxy in front says of it could otherwise make it unsaid.
@@ -45,8 +48,12 @@ static OURS: [HeaderName; 6] = [
 ];
 
 /// Packing, parts and digests of a body; wrong once it has been edited.
-const NOT_OF_A_NEW_BODY: [&str; 7] =
-    ["accept-ranges", "content-digest", "content-encoding", "content-md5", "digest", "etag", "repr-digest"];
+fn is_of_the_old_body(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "accept-ranges" | "content-digest" | "content-encoding" | "content-md5" | "digest" | "etag" | "repr-digest"
+    )
+}
 
 /// Removes what belongs to one connection, and what else is not to go on.
 fn remove_hop_by_hop(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
@@ -60,7 +67,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| !KEPT.contains(&name.as_str()) && !OURS.contains(name))
         .collect();
-    remove(headers, |name| HOP_BY_HOP.contains(&name.as_str()) || named.contains(name) || also(name));
+    remove(headers, |name| is_hop_by_hop(name) || named.contains(name) || also(name));
 }
 
 /// Removes headers. To look at each that is there costs less than to look for each that there may be.
@@ -139,7 +146,7 @@ pub(super) fn towards_device(headers: &mut HeaderMap, version: Version) {
 /// Makes the headers fit a body that protover made or edited: its length, no packing, and no digest
 /// of the old one.
 pub(super) fn describe_new_body(headers: &mut HeaderMap, len: usize) {
-    remove(headers, |name| NOT_OF_A_NEW_BODY.contains(&name.as_str()));
+    remove(headers, is_of_the_old_body);
     headers.insert(header::CONTENT_LENGTH, len.into());
 }
 

@@ -95,7 +95,7 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Ruled {
         waiting.keep(&mut carried).await;
     }
     let began = Instant::now();
-    let answer = gateway.send(onward.into(), began + limits.upstream_timeout).await;
+    let answer = gateway.send(onward.into(), began, began + limits.upstream_timeout).await;
     carried.open.upstream = Some(began.elapsed());
     #[cfg(feature = "otlp")]
     super::forward::traced(&mut carried, &answer);

@@ -141,33 +141,51 @@ fn same_authority(a: &str, b: &str, scheme: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// Resolves a reference as RFC 3986, section 5.2, has it, but leaves every byte of a query as it is.
-fn resolve(given: &str, scheme: &str, authority: &str, base: &PathAndQuery) -> Option<Address> {
-    let given = given.trim().split('#').next().unwrap_or_default();
-    let absolute = |uri: &str| {
-        let uri: Uri = uri.parse().ok()?;
-        Some(Address {
-            scheme: uri.scheme_str()?.to_ascii_lowercase(),
-            authority: uri.authority()?.clone(),
-            path_and_query: uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned(),
-        })
-    };
-    // A scheme stands before the first slash; one in a query is none.
-    let (head, rest) = given.split_at(given.find(['/', '?']).unwrap_or(given.len()));
-    let address = match (head, rest.starts_with("//")) {
-        ("", true) => Some(absolute(&format!("{scheme}:{given}"))?),
-        (head, true) if head.ends_with(':') => Some(absolute(given)?),
-        _ => None,
-    };
-    if let Some(address) = address {
-        let (path, query) =
-            address.path_and_query.split_at(address.path_and_query.find('?').unwrap_or(address.path_and_query.len()));
-        let path_and_query = without_dots(path, "/")? + query;
-        return Some(Address { path_and_query, ..address });
+/// A reference that was read: nothing in it depends on where it stands, or only a path and a query are there.
+enum Reference<'a> {
+    /// With a scheme.
+    Absolute(Address),
+    /// `//` and what follows.
+    Network(&'a str),
+    Relative(&'a str),
+}
+
+impl<'a> Reference<'a> {
+    fn read(given: &'a str) -> Option<Self> {
+        let given = given.trim().split('#').next().unwrap_or_default();
+        // A scheme stands before the first slash; one in a query is none.
+        let (head, rest) = given.split_at(given.find(['/', '?']).unwrap_or(given.len()));
+        match (head, rest.starts_with("//")) {
+            ("", true) => Some(Self::Network(given)),
+            (head, true) if head.ends_with(':') => absolute(given).map(Self::Absolute),
+            _ => Some(Self::Relative(given)),
+        }
     }
-    let (path, query) = given.split_at(given.find('?').unwrap_or(given.len()));
-    let path = if path.is_empty() { base.path().to_owned() } else { without_dots(path, base.path())? };
-    Some(Address { scheme: scheme.to_owned(), authority: authority.parse().ok()?, path_and_query: path + query })
+
+    /// Resolves it as RFC 3986, section 5.2, has it, but leaves every byte of a query as it is.
+    fn resolve(&self, scheme: &str, authority: &str, base: &PathAndQuery) -> Option<Cow<'_, Address>> {
+        let given = match self {
+            Self::Absolute(address) => return Some(Cow::Borrowed(address)),
+            Self::Network(given) => return absolute(&format!("{scheme}:{given}")).map(Cow::Owned),
+            Self::Relative(given) => given,
+        };
+        let (path, query) = given.split_at(given.find('?').unwrap_or(given.len()));
+        let path = if path.is_empty() { base.path().to_owned() } else { without_dots(path, base.path())? };
+        let (scheme, authority, path_and_query) = (scheme.to_owned(), authority.parse().ok()?, path + query);
+        Some(Cow::Owned(Address { scheme, authority, path_and_query }))
+    }
+}
+
+/// An address with a scheme.
+fn absolute(uri: &str) -> Option<Address> {
+    let uri: Uri = uri.parse().ok()?;
+    let path_and_query = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let (path, query) = path_and_query.split_at(path_and_query.find('?').unwrap_or(path_and_query.len()));
+    Some(Address {
+        scheme: uri.scheme_str()?.to_ascii_lowercase(),
+        authority: uri.authority()?.clone(),
+        path_and_query: without_dots(path, "/")? + query,
+    })
 }
 
 /// A path as it is seen from another one, without dot segments.
@@ -212,7 +230,8 @@ pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Result<Option<Rewritten>, P
     let keeps = asked.host == HostHeader::Keep && !way.host.is_empty();
     let own = if keeps { way.host } else { way.address.authority().as_str() };
     // What the server means: itself, by either of its names, or another server of the site.
-    let meant = resolve(given, way.address.scheme(), own, way.sent).ok_or(Past::NoAddress)?;
+    let reference = Reference::read(given).ok_or(Past::NoAddress)?;
+    let meant = reference.resolve(way.address.scheme(), own, way.sent).ok_or(Past::NoAddress)?;
     let by_url = |server: &Server| server.urls().any(|url| meant.means(url));
     let other = || way.site.servers.iter().enumerate().find(|(index, server)| *index != way.server && by_url(server));
     let server = if by_url(asked) { Some(way.server) } else { other().map(|(index, _)| index) };
@@ -235,7 +254,7 @@ pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Result<Option<Rewritten>, P
     let open = asked_for.as_ref().and_then(|path| below(path, site_path));
 
     // Where the device would go by itself, and what would become of that.
-    let goes = resolve(given, way.scheme, way.host, way.target);
+    let goes = reference.resolve(way.scheme, way.host, way.target);
     let comes_back = goes.filter(|goes| goes.is_at(way.scheme, way.host)).is_some_and(|goes| {
         let path = goes.path_and_query.split('?').next().unwrap_or_default();
         let same_site = way.live.site(way.host, path).is_some_and(|live| live.site.name == way.site.name);
@@ -253,7 +272,7 @@ pub(super) fn rewrite(given: &str, way: &Way<'_>) -> Result<Option<Rewritten>, P
         Some(open) => Rewritten { uri: format!("{base}{name}{open}"), keep: None },
         None => {
             let token = token(&format!("{} {}", meant_server.name, meant.path_and_query));
-            Rewritten { uri: format!("{base}{name}{BY_ITS_OWN}{token}"), keep: Some((token, meant.path_and_query)) }
+            Rewritten { uri: format!("{base}{name}{BY_ITS_OWN}{token}"), keep: Some((token, meant.into_owned().path_and_query)) }
         }
     }))
 }

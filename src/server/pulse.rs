@@ -8,6 +8,7 @@
 mod noticed;
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -78,7 +79,7 @@ pub struct Pulse {
     /// Whether it was ended because the client sent or took nothing for too long.
     too_slow: AtomicBool,
     /// Answers that were handed over, but not yet written to the socket.
-    answered: Mutex<Vec<(Open, UnderWay)>>,
+    answered: Mutex<VecDeque<(Open, UnderWay)>>,
 }
 
 /// Why a connection has to end.
@@ -126,19 +127,28 @@ impl Pulse {
         UnderWay { pulse: Arc::clone(self), number }
     }
 
-    /// An answer begins. A client that opens no window for it must not hold the connection for ever.
+    /// HTTP/2: an answer begins. A client that opens no window for it must not hold the connection for ever.
     pub fn owes(&self) {
+        if self.heads_are_bytes {
+            return;
+        }
         self.owed.fetch_add(1, Relaxed);
         self.owed_since.set(self.born);
     }
 
-    /// An answer went on; or it waits for its server, which has a time of its own.
+    /// HTTP/2: an answer went on; or it waits for its server, which has a time of its own.
     pub fn owing(&self, waits_for_server: bool) {
+        if self.heads_are_bytes {
+            return;
+        }
         if waits_for_server { self.owed_since.clear() } else { self.owed_since.set(self.born) }
     }
 
-    /// An answer has ended.
+    /// HTTP/2: an answer has ended.
     pub fn owes_no_more(&self) {
+        if self.heads_are_bytes {
+            return;
+        }
         self.owed.fetch_sub(1, Relaxed);
         self.owed_since.set(self.born);
     }
@@ -147,7 +157,7 @@ impl Pulse {
     /// only then is it known that the client has not gone. HTTP/2 writes streams as it sees fit.
     pub fn answered(&self, record: Open, under_way: UnderWay) {
         if self.heads_are_bytes {
-            self.answers().push((record, under_way));
+            self.answers().push_back((record, under_way));
         } else {
             record.finish();
         }
@@ -167,13 +177,13 @@ impl Pulse {
         }
     }
 
-    fn answers(&self) -> MutexGuard<'_, Vec<(Open, UnderWay)>> {
+    fn answers(&self) -> MutexGuard<'_, VecDeque<(Open, UnderWay)>> {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn written(&self) {
-        let answers = std::mem::take(&mut *self.answers());
-        for (record, _under_way) in answers {
+        loop {
+            let Some((record, _under_way)) = self.answers().pop_front() else { return };
             record.finish();
         }
     }
@@ -222,8 +232,7 @@ impl Pulse {
         if let Some(since) = self.blocked_since.get(self.born) {
             return Some((since + limits.body_timeout, Expired::Blocked));
         }
-        if !self.heads_are_bytes
-            && self.owed.load(Relaxed) > 0
+        if self.owed.load(Relaxed) > 0
             && let Some(since) = self.owed_since.get(self.born)
         {
             return Some((since + limits.body_timeout, Expired::Blocked));

@@ -60,6 +60,18 @@ macro_rules! elements {
                 }
             }
 
+            /// The XML tags that begin and end it, without a prefix. Without a name for [`Element::Other`].
+            #[must_use]
+            pub const fn tags(self) -> (&'static str, &'static str) {
+                match self {
+                    $(Self::$variant => (
+                        concat!("<", stringify!($variant), ">"),
+                        concat!("</", stringify!($variant), ">"),
+                    ),)*
+                    Self::Other => ("<>", "</>"),
+                }
+            }
+
             /// The element of a WBXML code page and tag token, without its content and attribute bits.
             #[must_use]
             pub const fn from_token(page: u8, token: u8) -> Self {

@@ -43,9 +43,9 @@ pub fn refusal(raw: &[u8], index: &HeaderIndex, refusal: &Refusal<'_>) -> Vec<u8
     let msg_id = index.text(raw, index.msg_id);
     let counts = !msg_id.is_empty() && msg_id.bytes().all(|byte| byte.is_ascii_digit());
     let mut answer = Answer::to(raw, index, instead, if counts { &msg_id } else { "1" });
-    let mut items: Vec<String> = supported.iter().map(Version::to_string).collect();
-    items.push(sentence(status, Family::claimed_by(&ver_proto), recommended));
-    answer.header_status(&index.text(raw, index.msg_id), status, &items);
+    let sentence = sentence(status, Family::claimed_by(&ver_proto), recommended);
+    let items = supported.iter().map(|version| version.text()).chain([Cow::Owned(sentence)]);
+    answer.header_status(&index.text(raw, index.msg_id), status, items);
     answer.finish()
 }
 
@@ -61,14 +61,14 @@ fn sentence(status: Status, family: Family, recommended: Option<Version>) -> Str
         Family::Dm => "DM",
         Family::SyncMl => "DS",
     };
-    let what = match status {
-        Status::UNSUPPORTED_MEDIA_TYPE => "encoding".to_owned(),
-        _ => format!("{name} protocol version"),
+    let (name, what) = match status {
+        Status::UNSUPPORTED_MEDIA_TYPE => ("", "encoding"),
+        _ => (name, " protocol version"),
     };
-    match recommended {
-        Some(version) => format!("Error - unsupported {what}. Recommended version is {}", version.number()),
-        None => format!("Error - unsupported {what}."),
-    }
+    let recommended = recommended.map(Version::text);
+    let number = recommended.as_deref().and_then(|text| text.split_once('/')).map(|(_, number)| number);
+    let also = number.map_or([".", ""], |number| [". Recommended version is ", number]);
+    ["Error - unsupported ", name, what, also[0], also[1]].concat()
 }
 
 /// The answer to a client whose message has no equal in the server's version: a Status for the message,
@@ -82,7 +82,7 @@ pub fn cannot_go(raw: &[u8], index: &HeaderIndex, obstacle: &Obstacle) -> Vec<u8
         Obstacle::Element { status, command, .. } => (*status, command.as_ref()),
         Obstacle::Malformed(_) => (Status::BAD_REQUEST, None),
     };
-    answer.header_status(&msg_id, status, &[]);
+    answer.header_status(&msg_id, status, []);
     answer.command_status(&msg_id, command, status);
     answer.finish()
 }
@@ -93,7 +93,7 @@ pub fn cannot_go(raw: &[u8], index: &HeaderIndex, obstacle: &Obstacle) -> Vec<u8
 pub fn cannot_come(raw: &[u8], index: &HeaderIndex) -> Vec<u8> {
     let msg_id = index.text(raw, index.msg_id);
     let mut answer = Answer::to(raw, index, None, &msg_id);
-    answer.header_status(&msg_id, Status::BAD_GATEWAY, &[]);
+    answer.header_status(&msg_id, Status::BAD_GATEWAY, []);
     answer.finish()
 }
 
@@ -102,7 +102,7 @@ pub fn cannot_come(raw: &[u8], index: &HeaderIndex) -> Vec<u8> {
 #[must_use]
 pub fn nothing_more(raw: &[u8], index: &HeaderIndex, last: &str) -> Vec<u8> {
     let mut answer = Answer::to(raw, index, None, &after(last));
-    answer.header_status(&index.text(raw, index.msg_id), Status::OK, &[]);
+    answer.header_status(&index.text(raw, index.msg_id), Status::OK, []);
     answer.finish()
 }
 
@@ -120,7 +120,7 @@ pub fn in_the_clients_stead(raw: &[u8], index: &HeaderIndex, obstacle: Option<&O
     const SESSION_ABORT: &str = "1223";
     let msg_id = index.text(raw, index.msg_id);
     let mut answer = Answer::to(raw, index, None, &after(last));
-    answer.header_status(&msg_id, Status::OK, &[]);
+    answer.header_status(&msg_id, Status::OK, []);
     if let Some(Obstacle::Element { status, command, .. }) = obstacle {
         answer.command_status(&msg_id, command.as_ref(), *status);
     }
@@ -173,11 +173,11 @@ impl<'a> Answer<'a> {
     fn command(&mut self, element: Element) {
         self.commands += 1;
         self.writer.open(element);
-        self.writer.leaf(Element::CmdID, &self.commands.to_string());
+        self.writer.leaf(Element::CmdID, itoa::Buffer::new().format(self.commands));
     }
 
     /// The Status of the other message's SyncHdr.
-    fn header_status(&mut self, msg_ref: &str, status: Status, items: &[String]) {
+    fn header_status(&mut self, msg_ref: &str, status: Status, items: impl IntoIterator<Item = Cow<'a, str>>) {
         self.command(Element::Status);
         for (element, text) in [
             (Element::MsgRef, msg_ref),
@@ -185,13 +185,13 @@ impl<'a> Answer<'a> {
             (Element::Cmd, Element::SyncHdr.name()),
             (Element::TargetRef, &*self.target),
             (Element::SourceRef, &*self.source),
-            (Element::Data, &*status.0.to_string()),
+            (Element::Data, itoa::Buffer::new().format(status.0)),
         ] {
             self.writer.leaf(element, text);
         }
         for item in items {
             self.writer.open(Element::Item);
-            self.writer.leaf(Element::Data, item);
+            self.writer.leaf(Element::Data, &item);
             self.writer.close();
         }
         self.writer.close();
@@ -205,7 +205,7 @@ impl<'a> Answer<'a> {
             (Element::MsgRef, msg_ref),
             (Element::CmdRef, cmd_id),
             (Element::Cmd, element.name()),
-            (Element::Data, &*status.0.to_string()),
+            (Element::Data, itoa::Buffer::new().format(status.0)),
         ] {
             self.writer.leaf(element, text);
         }

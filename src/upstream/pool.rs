@@ -119,7 +119,7 @@ impl Pool {
         Self { connector, url, limits, kept: Mutex::default(), spare: Arc::new(Semaphore::new(SPARE)) }
     }
 
-    /// Sends a request and waits for the head of the answer. It is sent again only when a kept connection
+    /// Sends a request and waits for the head of the answer from `now` until `deadline`. It is sent again only when a kept connection
     /// turned out to be dead before anything of the request was written to it.
     ///
     /// # Errors
@@ -127,13 +127,14 @@ impl Pool {
     pub(super) async fn send(
         self: &Arc<Self>,
         mut request: Box<Request<Sent>>,
+        now: Instant,
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Connection), Error> {
         loop {
-            let taken = self.take(&mut self.lock());
+            let taken = self.take(&mut self.lock(), now);
             let (mut connection, was_kept) = match taken {
                 Some(connection) => (connection, true),
-                None => Box::pin(timeout_at(deadline, self.wait())).await.unwrap_or(Err(Error::Late))?,
+                None => Box::pin(timeout_at(deadline, self.wait(now))).await.unwrap_or(Err(Error::Late))?,
             };
             let answer = pin!(connection.sender.try_send_request(*request));
             match select(answer, connection.timer.until(deadline)).await {
@@ -171,15 +172,15 @@ impl Pool {
     }
 
     /// The connection that was used last, of this worker if there is one.
-    fn take(&self, kept: &mut Kept) -> Option<Connection> {
-        let (worker, now) = (thread::current().id(), Instant::now());
+    fn take(&self, kept: &mut Kept, now: Instant) -> Option<Connection> {
+        let worker = thread::current().id();
         loop {
             let own = kept.idle.iter().rposition(|(_, connection)| connection.worker == worker);
             let (since, connection) = match own {
                 Some(place) => kept.idle.remove(place),
                 None => kept.idle.pop()?,
             };
-            if connection.is_ready() && now.duration_since(since) < self.limits.idle_timeout {
+            if connection.is_ready() && now.saturating_duration_since(since) < self.limits.idle_timeout {
                 return Some(connection);
             }
         }
@@ -218,12 +219,12 @@ impl Pool {
     }
 
     /// A new connection, or one that comes free before that is made; and whether it is one that was kept.
-    async fn wait(self: &Arc<Self>) -> Result<(Connection, bool), Error> {
+    async fn wait(self: &Arc<Self>, now: Instant) -> Result<(Connection, bool), Error> {
         let (sender, mut freed) = oneshot::channel();
         {
             let mut kept = self.lock();
             // One may have come free since it was looked for.
-            if let Some(connection) = self.take(&mut kept) {
+            if let Some(connection) = self.take(&mut kept, now) {
                 return Ok((connection, true));
             }
             kept.waiting.retain(|waiting| !waiting.is_closed());

@@ -32,7 +32,7 @@ fn line(log: &Log, listener: &Arc<str>) {
     open.declared_dtd = Some("1.2".into());
     open.used = Some(Version::DM_1_2);
     open.recommended = Some(Version::DM_1_3);
-    open.supported = vec![Version::DM_1_3, Version::DM_1_2];
+    open.supported = [Version::DM_1_3, Version::DM_1_2].into();
     open.verdict = Verdict::Advise;
     open.reason = Reason::SupportedNotRecommended;
     open.requirement = Some(Requirement::Server2);

@@ -26,6 +26,15 @@ fn stderr(command: &mut Command, status: i32) -> String {
 
 const LINE: &str = r#"{"ts":"2026-07-01T10:00:00.000000Z","id":"0","listener":"devices","peer":"192.0.2.7:1","site":"operator","kind":"message","device":"IMEI:1","declared":"DM/1.1","recommended":"DM/1.3","verdict":"refuse","reason":"unsupported-version"}"#;
 
+/// Nothing fails when the allocator is not linked in the place of `malloc`; it is only slower.
+#[test]
+fn memory_is_of_our_own_allocator() {
+    let output = protover().arg("--version").env("MIMALLOC_VERBOSE", "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // It says so when the first memory is asked of it.
+    assert!(said.contains("mimalloc: reserved "), "{said}");
+}
+
 #[test]
 fn wrong_usage_is_status_2_and_help_is_status_0() {
     for wrong in [

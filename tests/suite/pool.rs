@@ -307,7 +307,8 @@ fn workers_keep_to_their_own_connections_and_share_them_before_they_make_new_one
             async move {
                 let mut request = Request::new(Sent::whole("".into()));
                 request.headers_mut().insert(header::HOST, "dm.example".parse().unwrap());
-                let answer = to.send(request.into(), tokio::time::Instant::now() + PATIENCE).await.unwrap();
+                let now = tokio::time::Instant::now();
+                let answer = to.send(request.into(), now, now + PATIENCE).await.unwrap();
                 assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "fine");
             }
         };

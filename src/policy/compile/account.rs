@@ -123,8 +123,8 @@ pub(super) fn check(file: &File, span: Range<usize>, account: &Account, site: &S
         let title = "accounts cannot be found without the server's identifier";
         file.report(Code::NoServerId, span.clone(), title, "which of a device's accounts?", Some(help));
     }
-    let highest = site.supported.iter().find(|version| version.family() == Family::Dm);
-    if let Some(version) = site.recommended(Family::Dm).or(highest.copied())
+    let highest = site.supported(Family::Dm).first().copied();
+    if let Some(version) = site.recommended(Family::Dm).or(highest)
         && account.value(version).is_none()
     {
         let title = format!("{version} cannot stand in these accounts");

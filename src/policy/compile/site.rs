@@ -71,7 +71,7 @@ pub(super) fn read(root: Table<'_>, versions: &VersionTable) -> Option<Read> {
     root.finish();
 
     let Head { name, hosts, path, mode, strict, secrets, recommend } = head?;
-    let supported = supported(&servers);
+    let supported = Family::ALL.map(|family| supported(&servers, family));
     let chosen = |family| recommend.iter().map(|(version, _)| *version).find(|version| version.family() == family);
     let (name, name_place) = name?;
     let (hosts, host_places) = hosts.into_iter().unzip();
@@ -199,20 +199,13 @@ fn carriers(table: Table<'_>) -> Carriers {
     carriers
 }
 
-/// What the servers speak, each once, descending within the families.
-fn supported(servers: &[Server]) -> Vec<Version> {
-    let mut supported: Vec<Version> = Vec::new();
-    for family in Family::ALL {
-        let mut of: Vec<Version> = servers
-            .iter()
-            .flat_map(|server| server.speaks.iter().copied())
-            .filter(|version| version.family() == family)
-            .collect();
-        of.sort_by(|a, b| b.partial_cmp(a).unwrap_or(Ordering::Equal));
-        of.dedup();
-        supported.extend(of);
-    }
-    supported
+/// What the servers speak of a family, each once, descending.
+fn supported(servers: &[Server], family: Family) -> Arc<[Version]> {
+    let spoken = servers.iter().flat_map(|server| server.speaks.iter().copied());
+    let mut supported: Vec<Version> = spoken.filter(|version| version.family() == family).collect();
+    supported.sort_by(|a, b| b.partial_cmp(a).unwrap_or(Ordering::Equal));
+    supported.dedup();
+    supported.into()
 }
 
 /// The first 16 hexadecimal digits of the SHA-256.

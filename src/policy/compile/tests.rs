@@ -179,7 +179,7 @@ fn a_policy_becomes_what_it_says() {
     assert_eq!(policies.versions.get(Version::parse("DM/1.4").unwrap()).unwrap().public_id, 0x1201);
     let site = &policies.sites[0];
     assert_eq!((&*site.hosts[0], &*site.path, site.strict), ("a.example", "/dm", true));
-    let supported: Vec<String> = site.supported.iter().map(Version::to_string).collect();
+    let supported: Vec<String> = site.supported.iter().flat_map(|of| of.iter()).map(Version::to_string).collect();
     assert_eq!(supported, ["DM/1.3", "DM/1.2", "DM/1.1", "SyncML/1.2"]);
     assert_eq!(site.recommend, [Some(Version::DM_1_1), None]);
     let when = &site.rules[0].when;

@@ -61,7 +61,7 @@ impl Writer {
 
     /// Opens an element.
     pub fn open(&mut self, element: Element) {
-        self.tag(element, b">");
+        self.tag(element, false);
         self.open.push(element);
     }
 
@@ -74,13 +74,14 @@ impl Writer {
 
     /// Writes an element without content.
     pub fn empty(&mut self, element: Element) {
-        self.tag(element, b"/>");
+        self.tag(element, true);
     }
 
     /// Writes an element that holds a text.
     pub fn leaf(&mut self, element: Element, text: &str) {
-        self.tag(element, b">");
-        self.out.extend_from_slice(partial_escape(text).as_bytes());
+        let text = partial_escape(text);
+        self.tag(element, false);
+        self.out.extend_from_slice(text.as_bytes());
         self.end_tag(element);
     }
 
@@ -90,7 +91,16 @@ impl Writer {
         self.out
     }
 
-    fn tag(&mut self, element: Element, end: &[u8]) {
+    /// Whether a tag is the name and nothing else.
+    fn is_bare(&self, element: Element) -> bool {
+        self.prefix.is_empty() && !element.is_meta()
+    }
+
+    fn tag(&mut self, element: Element, empty: bool) {
+        let (start, _) = element.tags();
+        if self.is_bare(element) && self.xmlns.is_none() && !empty {
+            return self.out.extend_from_slice(start.as_bytes());
+        }
         self.out.push(b'<');
         self.name(element);
         if element.is_meta() {
@@ -106,10 +116,14 @@ impl Writer {
             self.out.extend_from_slice(&xmlns);
             self.out.push(quote);
         }
-        self.out.extend_from_slice(end);
+        self.out.extend_from_slice(if empty { b"/>" } else { b">" });
     }
 
     fn end_tag(&mut self, element: Element) {
+        if self.is_bare(element) {
+            let (_, end) = element.tags();
+            return self.out.extend_from_slice(end.as_bytes());
+        }
         self.out.extend_from_slice(b"</");
         self.name(element);
         self.out.push(b'>');
