@@ -60,10 +60,36 @@ pub(super) const KEYS: [&str; 35] = [
 /// The most characters of a text that a client chose; the rest is cut off with an ellipsis.
 pub(super) const TEXT: usize = 256;
 
+/// The bytes that cannot stand in a string of JSON as they are.
+static SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut control = 0;
+    while control < b' ' as usize {
+        special[control] = true;
+        control += 1;
+    }
+    special[b'"' as usize] = true;
+    special[b'\\' as usize] = true;
+    special
+};
+
 /// A key as it stands in the line, so that it is written in one go.
+struct Key {
+    /// In front of a number or a list.
+    bare: &'static str,
+    /// In front of a string.
+    string: &'static str,
+    /// Without a value.
+    null: &'static str,
+}
+
 macro_rules! key {
     ($name:literal) => {
-        concat!(",\"", $name, "\":")
+        &Key {
+            bare: concat!(",\"", $name, "\":"),
+            string: concat!(",\"", $name, "\":\""),
+            null: concat!(",\"", $name, "\":null"),
+        }
     };
 }
 
@@ -144,9 +170,8 @@ impl Line<'_> {
         self.0.push_str("Z\"");
     }
 
-    fn peer(&mut self, key: &'static str, peer: SocketAddr) {
-        self.0.push_str(key);
-        self.0.push('"');
+    fn peer(&mut self, key: &Key, peer: SocketAddr) {
+        self.0.push_str(key.string);
         match peer {
             SocketAddr::V4(peer) => {
                 for (octet, end) in peer.ip().octets().into_iter().zip([".", ".", ".", ":"]) {
@@ -160,70 +185,78 @@ impl Line<'_> {
         self.0.push('"');
     }
 
-    fn code(&mut self, key: &'static str, code: Option<&str>) {
-        self.0.push_str(key);
-        self.plain(code);
-    }
-
     /// A text that needs no escapes.
-    fn plain(&mut self, text: Option<&str>) {
-        match text {
-            Some(text) => {
-                self.0.push('"');
-                self.0.push_str(text);
+    fn code(&mut self, key: &Key, code: Option<&str>) {
+        match code {
+            Some(code) => {
+                self.0.push_str(key.string);
+                self.0.push_str(code);
                 self.0.push('"');
             }
-            None => self.0.push_str("null"),
+            None => self.0.push_str(key.null),
         }
     }
 
-    fn escaped(&mut self, text: Option<&str>) {
-        // Without an end before the end, so that many bytes are looked at at once.
-        let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-        let plain = |text: &str| !text.bytes().fold(false, |found, byte| found | special(byte));
+    fn text(&mut self, key: &Key, text: Option<&str>) {
         match text {
-            // Strings have a form in JSON, all of them.
-            Some(text) if !plain(text) => self.0.push_str(&serde_json::to_string(text).unwrap_or_default()),
-            _ => self.plain(text),
+            Some(text) if is_special(text) => {
+                self.0.push_str(key.bare);
+                self.escaped(text);
+            }
+            text => self.code(key, text),
         }
     }
 
-    fn version(&mut self, key: &'static str, version: Option<Version>) {
+    #[cold]
+    fn escaped(&mut self, text: &str) {
+        // Strings have a form in JSON, all of them.
+        self.0.push_str(&serde_json::to_string(text).unwrap_or_default());
+    }
+
+    fn version(&mut self, key: &Key, version: Option<Version>) {
         self.code(key, version.map(Version::text).as_deref());
     }
 
-    fn number(&mut self, key: &'static str, number: Option<impl itoa::Integer>) {
-        self.0.push_str(key);
+    fn number(&mut self, key: &Key, number: Option<impl itoa::Integer>) {
         match number {
-            Some(number) => self.0.push_str(itoa::Buffer::new().format(number)),
-            None => self.0.push_str("null"),
+            Some(number) => {
+                self.0.push_str(key.bare);
+                self.0.push_str(itoa::Buffer::new().format(number));
+            }
+            None => self.0.push_str(key.null),
         }
     }
 
-    fn text(&mut self, key: &'static str, text: Option<&str>) {
-        self.0.push_str(key);
-        self.escaped(text);
-    }
-
     /// A text that a client chose.
-    fn short(&mut self, key: &'static str, text: Option<&str>) {
+    fn short(&mut self, key: &Key, text: Option<&str>) {
         let long = text.filter(|text| text.len() > TEXT);
         let cut = long.and_then(|text| Some(format!("{}…", text.get(..text.char_indices().nth(TEXT)?.0)?)));
         self.text(key, cut.as_deref().or(text));
     }
 
     /// A list; `null` when it is empty.
-    fn list<T>(&mut self, key: &'static str, items: &[T], text: impl Fn(&T) -> Cow<'_, str>) {
-        self.0.push_str(key);
+    fn list<T>(&mut self, key: &Key, items: &[T], text: impl Fn(&T) -> Cow<'_, str>) {
         if items.is_empty() {
-            return self.plain(None);
+            return self.0.push_str(key.null);
         }
+        self.0.push_str(key.bare);
         for (at, item) in items.iter().enumerate() {
             self.0.push(if at == 0 { '[' } else { ',' });
-            self.escaped(Some(&text(item)));
+            let item = text(item);
+            if is_special(&item) {
+                self.escaped(&item);
+            } else {
+                self.0.push('"');
+                self.0.push_str(&item);
+                self.0.push('"');
+            }
         }
         self.0.push(']');
     }
+}
+
+fn is_special(text: &str) -> bool {
+    text.bytes().any(|byte| SPECIAL[usize::from(byte)])
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -1,7 +1,7 @@
 //! What must not pass: requests that two readers could read in two ways. hyper takes them; nginx
 //! does not, and neither does protover.
 
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, Version, header, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header, uri::Authority};
 
 /// Why a request is refused, as a status and words for the client.
 pub(super) type Refusal = (StatusCode, &'static str);
@@ -16,6 +16,32 @@ pub const HEAD: usize = 32 * 1024;
 /// Headers that say where a request begins, ends and goes, as a careless server may read them too.
 static FRAMING: [HeaderName; 2] = [HeaderName::from_static("transfer_encoding"), HeaderName::from_static("content_length")];
 
+/// Headers that may be there once. To look at each that is there once costs less than to look these up.
+static ONCE: [HeaderName; 5] =
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST, header::CONTENT_TYPE, header::EXPECT];
+
+/// What was found of a header that may be there once.
+#[derive(Clone, Copy, Default)]
+struct Once<'a> {
+    value: Option<&'a HeaderValue>,
+    twice: bool,
+}
+
+impl<'a> Once<'a> {
+    fn found(&mut self, value: &'a HeaderValue) {
+        self.twice = self.value.replace(value).is_some();
+    }
+
+    /// Its text.
+    fn text(self) -> Result<Option<&'a str>, ()> {
+        match self.value {
+            _ if self.twice => Err(()),
+            Some(value) => value.to_str().map(|text| Some(text.trim())).map_err(|_| ()),
+            None => Ok(None),
+        }
+    }
+}
+
 /// Checks the head of a request. `ambiguous` says that it had both Content-Length and Transfer-Encoding, or
 /// one of them twice, which hyper does not show.
 ///
@@ -27,7 +53,11 @@ pub(super) fn check<B>(request: &Request<B>, ambiguous: bool) -> Result<(), Refu
         return Err(bad("more than one length"));
     }
     let (mut size, mut underscored) = (0, false);
+    let mut found = [Once::default(); ONCE.len()];
     for (name, value) in headers {
+        if let Some((_, once)) = ONCE.iter().zip(&mut found).find(|(known, _)| *known == name) {
+            once.found(value);
+        }
         let name = name.as_str();
         size += name.len() + value.len() + 4;
         underscored |= FRAMING.iter().any(|framing| framing.as_str() == name);
@@ -40,18 +70,19 @@ pub(super) fn check<B>(request: &Request<B>, ambiguous: bool) -> Result<(), Refu
     if underscored {
         return Err(bad("underscore in the name of a framing header"));
     }
-    length(request.version(), headers)?;
-    host(request)?;
+    let [length, coding, host, media_type, expect] = found;
+    has_one_length(request.version(), length, coding)?;
+    has_one_host(request, host)?;
     if climbs(request.uri().path()) {
         return Err(bad("dot segments in the path"));
     }
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "method not allowed"));
     }
-    if headers.get_all(header::CONTENT_TYPE).iter().count() > 1 {
+    if media_type.twice {
         return Err(bad("more than one Content-Type"));
     }
-    match one(headers, &header::EXPECT).map_err(|()| bad("more than one Expect"))? {
+    match expect.text().map_err(|()| bad("more than one Expect"))? {
         Some(expect) if !expect.eq_ignore_ascii_case("100-continue") => {
             Err((StatusCode::EXPECTATION_FAILED, "unknown expectation"))
         }
@@ -71,14 +102,11 @@ fn climbs(path: &str) -> bool {
 }
 
 /// One way to tell where the body ends (RFC 9112, section 6.1 and 6.3).
-fn length(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    if lengths > 1 {
+fn has_one_length(version: Version, length: Once<'_>, coding: Once<'_>) -> Result<(), Refusal> {
+    if length.twice {
         return Err(bad("more than one Content-Length"));
     }
-    let Some(coding) = one(headers, &header::TRANSFER_ENCODING).map_err(|()| bad("more than one Transfer-Encoding"))? else {
-        return Ok(());
-    };
+    let Some(coding) = coding.text().map_err(|()| bad("more than one Transfer-Encoding"))? else { return Ok(()) };
     if version <= Version::HTTP_10 {
         return Err(bad("Transfer-Encoding in HTTP/1.0"));
     }
@@ -87,8 +115,8 @@ fn length(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// One host (RFC 9112, section 3.2). An absolute target that contradicts `Host` is refused rather
 /// than resolved: the server behind might resolve it the other way.
-fn host<B>(request: &Request<B>) -> Result<(), Refusal> {
-    let host = one(request.headers(), &header::HOST).map_err(|()| bad("more than one Host"))?;
+fn has_one_host<B>(request: &Request<B>, host: Once<'_>) -> Result<(), Refusal> {
+    let host = host.text().map_err(|()| bad("more than one Host"))?;
     let named = match host {
         Some(text) => Some(text.parse::<Authority>().ok().filter(plain).ok_or(bad("invalid Host"))?),
         None => None,
@@ -112,16 +140,6 @@ fn host<B>(request: &Request<B>) -> Result<(), Refusal> {
 
 fn plain(authority: &Authority) -> bool {
     !authority.host().is_empty() && !authority.as_str().contains('@')
-}
-
-/// The value of a header that may be there once.
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(());
-    }
-    value.to_str().map(|text| Some(text.trim())).map_err(|_| ())
 }
 
 /// The host that a request addresses: that of an absolute target, else `Host`; empty without.

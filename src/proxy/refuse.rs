@@ -159,9 +159,15 @@ pub(super) fn syncml(
         }
         None => Cow::Borrowed(content_type),
     };
-    let (mut head, ()) = like.unwrap_or_default().into_parts();
+    let mut head = match like {
+        Some(like) => {
+            let (mut head, ()) = like.into_parts();
+            seal::unseal(&mut head.headers);
+            head
+        }
+        None => Response::new(()).into_parts().0,
+    };
     super::headers::describe_new_body(&mut head.headers, message.len());
-    seal::unseal(&mut head.headers);
     let message = Bytes::from(message);
     if let Some(seals) = &known.seals {
         seals.seal_in_the_servers_stead(site, &mut head.headers, &message);

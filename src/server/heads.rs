@@ -23,7 +23,8 @@ enum At {
 #[derive(Debug)]
 pub(super) struct Heads {
     at: At,
-    line: Line,
+    /// The beginning of the line that has not come to its end.
+    line: Vec<u8>,
     length: Option<u64>,
     chunked: bool,
     twice: bool,
@@ -31,33 +32,19 @@ pub(super) struct Heads {
     ambiguous: Option<u32>,
 }
 
-/// The beginning of the line that is being read. What is longer is no header that matters.
-#[derive(Debug, Default)]
-struct Line(Vec<u8>);
+/// How much of a line is looked at. What is longer is no header that matters.
+const LONGEST: usize = 64;
 
-impl Line {
-    const LONGEST: usize = 64;
-
-    fn add(&mut self, bytes: &[u8]) {
-        let room = Self::LONGEST.saturating_sub(self.0.len()).min(bytes.len());
-        self.0.extend_from_slice(bytes.get(..room).unwrap_or_default());
-    }
-
-    fn is_empty(&self) -> bool {
-        matches!(self.0[..], [] | [b'\r'])
-    }
-
-    /// The value, when the line is the header of this name.
-    fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        let (found, rest) = self.0.split_at_checked(name.len())?;
-        let value = rest.trim_ascii_start().strip_prefix(b":")?;
-        found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
-    }
+/// The value, when the line is the header of this name.
+fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, rest) = line.split_at_checked(name.len())?;
+    let value = rest.trim_ascii_start().strip_prefix(b":")?;
+    found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
 }
 
 impl Default for Heads {
     fn default() -> Self {
-        Self { at: At::RequestLine, line: Line::default(), length: None, chunked: false, twice: false, ended: 0, ambiguous: None }
+        Self { at: At::RequestLine, line: Vec::new(), length: None, chunked: false, twice: false, ended: 0, ambiguous: None }
     }
 }
 
@@ -82,24 +69,37 @@ impl Heads {
                 };
                 continue;
             }
-            if self.at == At::ChunkSize && self.line.0.is_empty() {
+            if self.at == At::ChunkSize && self.line.is_empty() {
                 // However many zeros there are in front of the size of a chunk, they say nothing.
                 let zeros = bytes.iter().take_while(|byte| **byte == b'0').count();
                 bytes = bytes.get(zeros..).unwrap_or_default();
             }
             let Some(end) = memchr::memchr(b'\n', bytes) else {
-                self.line.add(bytes);
+                self.keep(bytes);
                 return;
             };
-            self.line.add(bytes.get(..end).unwrap_or_default());
-            bytes = bytes.get(end + 1..).unwrap_or_default();
-            self.line_ended();
-            self.line.0.clear();
+            let (line, rest) = bytes.split_at(end);
+            bytes = rest.get(1..).unwrap_or_default();
+            // Most lines come whole.
+            if self.line.is_empty() {
+                self.line_ended(line.get(..LONGEST).unwrap_or(line));
+            } else {
+                self.keep(line);
+                let mut line = std::mem::take(&mut self.line);
+                self.line_ended(&line);
+                line.clear();
+                self.line = line;
+            }
         }
     }
 
-    fn line_ended(&mut self) {
-        let empty = self.line.is_empty();
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = LONGEST.saturating_sub(self.line.len()).min(bytes.len());
+        self.line.extend_from_slice(bytes.get(..room).unwrap_or_default());
+    }
+
+    fn line_ended(&mut self, line: &[u8]) {
+        let empty = matches!(line, [] | [b'\r']);
         match self.at {
             At::RequestLine if empty => {}
             At::RequestLine => {
@@ -108,17 +108,17 @@ impl Heads {
             }
             At::Fields if empty => self.head_ended(),
             At::Fields => {
-                if let Some(value) = self.line.value(b"content-length") {
-                    let length = number(value, 10);
+                if let Some(length) = value(line, b"content-length") {
+                    let length = number(length, 10);
                     // One that cannot be read is hyper's to refuse, or is behind more white space than
                     // there is room for: nobody can say then where the next request begins.
                     self.twice |= self.length.is_some() || length.is_none();
                     self.length = Some(length.unwrap_or(0));
                 }
-                self.chunked |= self.line.value(b"transfer-encoding").is_some();
+                self.chunked |= value(line, b"transfer-encoding").is_some();
             }
             At::ChunkSize => {
-                let text = self.line.0.trim_ascii_start();
+                let text = line.trim_ascii_start();
                 let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
                 self.at = match number(text.get(..digits).unwrap_or_default(), 16) {
                     Some(0) | None => At::Trailers,

@@ -51,24 +51,20 @@ macro_rules! elements {
             /// Every element but [`Element::Other`].
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
+            /// The XML tags that begin and end it, without a prefix. Empty for [`Element::Other`].
+            #[must_use]
+            pub fn tags(self) -> (&'static str, &'static str) {
+                static TAGS: [(&str, &str); Element::ALL.len()] =
+                    [$((concat!("<", stringify!($variant), ">"), concat!("</", stringify!($variant), ">")),)*];
+                TAGS.get(self as usize).copied().unwrap_or_default()
+            }
+
             /// The local name. Empty for [`Element::Other`].
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => stringify!($variant),)*
                     Self::Other => "",
-                }
-            }
-
-            /// The XML tags that begin and end it, without a prefix. Without a name for [`Element::Other`].
-            #[must_use]
-            pub const fn tags(self) -> (&'static str, &'static str) {
-                match self {
-                    $(Self::$variant => (
-                        concat!("<", stringify!($variant), ">"),
-                        concat!("</", stringify!($variant), ">"),
-                    ),)*
-                    Self::Other => ("<>", "</>"),
                 }
             }
 
@@ -215,7 +211,8 @@ impl Element {
     /// code page of its own.
     #[must_use]
     pub const fn is_meta(self) -> bool {
-        matches!(self.token(), Some((1, _)))
+        // They follow the others; the tests hold this against the code pages.
+        self as usize >= Self::Anchor as usize && self as usize <= Self::FieldLevel as usize
     }
 
     /// Whether it is a command: it has a CmdID and is answered by a Status.
@@ -253,6 +250,8 @@ mod tests {
             assert_eq!(Element::named(element.name()), *element);
             let (page, token) = element.token().unwrap();
             assert_eq!(Element::from_token(page, token), *element);
+            assert_eq!(element.is_meta(), page == 1);
+            assert_eq!(element.tags(), (&*format!("<{}>", element.name()), &*format!("</{}>", element.name())));
         }
         for name in ["", "syncml", "SYNCML", "DevInf", "Other", "Add\0", "Ad", "NumberOfChanges1", "NumberOfChanges\0\0"] {
             assert_eq!(Element::named(name), Element::Other, "{name:?}");

@@ -1,6 +1,8 @@
 //! Writing XML that the strictest clients take: plain names, no white space between tags, references
 //! only where a value needs them.
 
+use std::borrow::Cow;
+
 use quick_xml::escape::partial_escape;
 
 use super::{
@@ -79,7 +81,7 @@ impl Writer {
 
     /// Writes an element that holds a text.
     pub fn leaf(&mut self, element: Element, text: &str) {
-        let text = partial_escape(text);
+        let text = escaped(text);
         self.tag(element, false);
         self.out.extend_from_slice(text.as_bytes());
         self.end_tag(element);
@@ -138,6 +140,11 @@ impl Writer {
     }
 }
 
+/// Most texts need no escapes.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'&')) { partial_escape(text) } else { Cow::Borrowed(text) }
+}
+
 /// A name space in the form that someone wrote it: `SYNCML:SYNCML1.2` for `syncml:SYNCML1.1` is
 /// `syncml:SYNCML1.2`. A form without a version stays as it is.
 pub(crate) fn xmlns_as(theirs: &[u8], ours: &str) -> Vec<u8> {
@@ -180,10 +187,10 @@ pub fn value(raw: &[u8], prefix: Span, field: Field, element: Element, text: &st
     if field.form == Form::Literal && field.text.is_empty() && field.place.of(raw) == b"/>" {
         let mut writer = Writer::fragment(prefix.of(raw));
         writer.reopen(element);
-        writer.out.extend_from_slice(partial_escape(text).as_bytes());
+        writer.out.extend_from_slice(escaped(text).as_bytes());
         writer.close();
         return writer.finish();
     }
     let in_cdata = raw.get(..field.place.start as usize).is_some_and(|before| before.ends_with(b"<![CDATA["));
-    if in_cdata { text.as_bytes().to_vec() } else { partial_escape(text).as_bytes().to_vec() }
+    if in_cdata { text.as_bytes().to_vec() } else { escaped(text).as_bytes().to_vec() }
 }
