@@ -242,9 +242,9 @@ pub(super) async fn answered_here(exchange: Exchange, mut remembered: Remembered
     note(&mut carried, &"the message held nothing else, and was answered here");
     carried.open.server = None;
     let last = account.and_then(|account| account.injected.list.last().map(|one| one.answer.clone())).unwrap_or_default();
-    let Some(known) = message else { return Box::new(refuse::http_400("", carried)) };
+    let Some(known) = message else { return refuse::http_400("", carried) };
     let message = reply::nothing_more(&plain, &known.index, &last);
-    Box::new(Ruled::answered(refuse::syncml(message, &collected.parts, &known, &collected.site, None), carried))
+    Ruled::answered(refuse::syncml(message, &collected.parts, &known, &collected.site, None), carried)
 }
 
 /// Puts the next step into an answer, or the one that was put there before when the device asks again.

@@ -21,7 +21,7 @@ pub struct Admit<S> {
 
 impl<S> Service<Arrival> for Admit<S>
 where
-    S: Service<Arrival, Response = Ruled, Error = std::convert::Infallible>,
+    S: Service<Arrival, Response = Box<Ruled>, Error = std::convert::Infallible>,
 {
     always_ready!();
     type Future = Passing<S::Future>;

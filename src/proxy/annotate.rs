@@ -80,7 +80,7 @@ pub(super) struct Read {
 }
 
 /// An answer to what is no message.
-pub(super) fn through(response: Response<Incoming>, returns: &Return, mut carried: Carried) -> Ruled {
+pub(super) fn through(response: Response<Incoming>, returns: &Return, mut carried: Carried) -> Box<Ruled> {
     let (head, incoming) = response.into_parts();
     let mut head = towards_device(head, returns, &mut carried);
     agree(&mut head.headers, &incoming);
@@ -108,74 +108,77 @@ pub(super) fn towards_device(mut head: response::Parts, returns: &Return, carrie
 }
 
 /// Makes an answer fit for the device. `plain` is the request's body, and `parts` its head, which is there
-/// when the answer may have to be written anew.
-pub(super) async fn annotate(
+/// when the answer may have to be written anew. No `async fn`, which would keep room for everything that it is
+/// given twice.
+pub(super) fn annotate(
     arrived: Arrived,
     mut returns: Box<Return>,
     parts: Option<&Parts>,
     plain: &Bytes,
     mut carried: Carried,
-) -> Ruled {
+) -> impl Future<Output = Box<Ruled>> {
     let Arrived { head, content, is_syncml } = arrived;
     let mut head = towards_device(head, &returns, &mut carried);
-    let (raw, message) = match content {
-        Content::Through(incoming) => {
-            let stall = carried.live.limits().upstream_timeout;
-            agree(&mut head.headers, &incoming);
-            return Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried);
-        }
-        Content::Read { raw, message, .. } => (raw, message),
-    };
-    let bridges = returns.decision.verdict() == Verdict::Bridge;
-    let Some((answer, index)) = message.map(|message| *message) else {
-        return if bridges && is_syncml && !raw.is_empty() {
-            Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried)
-        } else {
-            whole(head, raw, carried)
+    async move {
+        let (raw, message) = match content {
+            Content::Through(incoming) => {
+                let stall = carried.live.limits().upstream_timeout;
+                agree(&mut head.headers, &incoming);
+                return Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried);
+            }
+            Content::Read { raw, message, .. } => (raw, message),
         };
-    };
-    let seals = returns.known.as_ref().and_then(|known| known.seals.as_ref());
-    let hmac = seals.and_then(|seals| seals.check_answer(returns.site.secrets.as_ref(), &head.headers, &raw));
-    let protected = hmac.is_none() && integrity(&head.headers) != Integrity::None;
-    let read = Read { plain: answer, index, hmac, protected };
-    let mut changed = Changed::default();
-    let mut version = None;
-    if bridges {
-        match bridge_back(&returns, plain, &read, &carried) {
-            Back::Same => {}
-            Back::Edited(edits, names, forms) => {
-                changed = Changed { edits, names };
-                version = Some(forms);
+        let bridges = returns.decision.verdict() == Verdict::Bridge;
+        let Some((answer, index)) = message.map(|message| *message) else {
+            return if bridges && is_syncml && !raw.is_empty() {
+                Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried)
+            } else {
+                whole(head, raw, carried)
+            };
+        };
+        let seals = returns.known.as_ref().and_then(|known| known.seals.as_ref());
+        let hmac = seals.and_then(|seals| seals.check_answer(returns.site.secrets.as_ref(), &head.headers, &raw));
+        let protected = hmac.is_none() && integrity(&head.headers) != Integrity::None;
+        let read = Read { plain: answer, index, hmac, protected };
+        let mut changed = Changed::default();
+        let mut version = None;
+        if bridges {
+            match bridge_back(&returns, plain, &read, &carried) {
+                Back::Same => {}
+                Back::Edited(edits, names, forms) => {
+                    changed = Changed { edits, names };
+                    version = Some(forms);
+                }
+                Back::Malformed => {
+                    return Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried);
+                }
+                Back::CannotCome(obstacle, reason) => {
+                    let Some(parts) = parts else { return refuse::broke_off(Gone::Broken, carried) };
+                    return cannot_come(obstacle.as_ref(), reason, &returns, parts, plain, &read, head, carried);
+                }
             }
-            Back::Malformed => {
-                return Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried);
-            }
-            Back::CannotCome(obstacle, reason) => {
-                let Some(parts) = parts else { return refuse::broke_off(Gone::Broken, carried) };
-                return cannot_come(obstacle.as_ref(), reason, &returns, parts, plain, &read, head, carried);
-            }
+        } else if returns.enforce && !read.protected {
+            body_hints(&returns, plain, &read, &mut changed, &mut carried);
         }
-    } else if returns.enforce && !read.protected {
-        body_hints(&returns, plain, &read, &mut changed, &mut carried);
+        new_resp_uri(&returns, plain, &read, &mut changed, &mut carried).await;
+        if let Some(accounting) = returns.account.take() {
+            // Boxed: few answers need it, and every exchange would have to keep room for it.
+            Box::pin(account::put_in(*accounting, &returns, &read, &mut changed, &mut carried)).await;
+        }
+        if changed.edits.is_empty() {
+            return whole(head, raw, carried);
+        }
+        let bytes = changed.edits.apply(&read.plain);
+        headers::describe_new_body(&mut head.headers, bytes.len());
+        if let Some(forms) = version.and_then(|version| carried.live.versions().get(version)) {
+            name_versions(&mut head.headers, forms);
+        }
+        if let (Some(seals), Some(hmac)) = (seals, &read.hmac) {
+            seals.seal_answer(&returns.site, hmac, &mut head.headers, &bytes);
+        }
+        carried.edited(changed.names);
+        Ruled::answered(Response::from_parts(head, Answer::whole(bytes)), carried)
     }
-    new_resp_uri(&returns, plain, &read, &mut changed, &mut carried).await;
-    if let Some(accounting) = returns.account.take() {
-        // Boxed: few answers need it, and every exchange would have to keep room for it.
-        Box::pin(account::put_in(*accounting, &returns, &read, &mut changed, &mut carried)).await;
-    }
-    if changed.edits.is_empty() {
-        return whole(head, raw, carried);
-    }
-    let bytes = changed.edits.apply(&read.plain);
-    headers::describe_new_body(&mut head.headers, bytes.len());
-    if let Some(forms) = version.and_then(|version| carried.live.versions().get(version)) {
-        name_versions(&mut head.headers, forms);
-    }
-    if let (Some(seals), Some(hmac)) = (seals, &read.hmac) {
-        seals.seal_answer(&returns.site, hmac, &mut head.headers, &bytes);
-    }
-    carried.edited(changed.names);
-    Ruled::answered(Response::from_parts(head, Answer::whole(bytes)), carried)
 }
 
 /// What is to be changed in an answer.
@@ -186,7 +189,7 @@ pub(super) struct Changed {
 }
 
 /// An answer as it came.
-pub(super) fn whole(head: response::Parts, raw: Bytes, carried: Carried) -> Ruled {
+pub(super) fn whole(head: response::Parts, raw: Bytes, carried: Carried) -> Box<Ruled> {
     let len = raw.len();
     let mut response = Response::from_parts(head, Answer::whole(raw));
     response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
@@ -340,7 +343,7 @@ fn cannot_come(
     answer: &Read,
     head: response::Parts,
     mut carried: Carried,
-) -> Ruled {
+) -> Box<Ruled> {
     let what = match obstacle {
         Some(Obstacle::Element { name, .. }) => name,
         Some(Obstacle::Malformed(_)) | None => "the server's answer",

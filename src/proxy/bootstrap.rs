@@ -68,7 +68,7 @@ pub(super) fn is_bootstrap(site: &LiveSite, response: &Response<Incoming>, limit
 }
 
 /// An answer with a bootstrap document.
-pub(super) async fn annotate(response: Response<Incoming>, returns: &Return, mut carried: Carried) -> Ruled {
+pub(super) async fn annotate(response: Response<Incoming>, returns: &Return, mut carried: Carried) -> Box<Ruled> {
     let (head, incoming) = response.into_parts();
     let mut head = annotate::towards_device(head, returns, &mut carried);
     let limits = *carried.live.limits();

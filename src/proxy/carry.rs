@@ -10,7 +10,8 @@ use tower::Service;
 
 use super::{
     exchange::{Carried, Judged, Ruled},
-    forward, refuse,
+    forward::{self, Outcome, ends},
+    refuse,
 };
 use crate::{
     decisions::Log,
@@ -22,7 +23,7 @@ use crate::{
 pub struct Carry;
 
 impl Service<Judged> for Carry {
-    type Response = Ruled;
+    type Response = Box<Ruled>;
     type Error = Infallible;
     type Future = Finishing;
 
@@ -32,29 +33,25 @@ impl Service<Judged> for Carry {
 
     fn call(&mut self, judged: Judged) -> Finishing {
         let log = judged.exchange.collected.carried.log.clone();
-        Finishing { rest: Some(Box::pin(carry(judged))), begun: false, log }
+        let rest = match (judged.decision.verdict(), judged.exchange.collected.site.site.mode) {
+            (Verdict::Refuse, Mode::Enforce) => refuse(judged),
+            _ => forward::forward(judged),
+        };
+        Finishing { rest: Some(rest), begun: false, log }
     }
 }
 
-async fn carry(judged: Judged) -> Ruled {
-    match (judged.decision.verdict(), judged.exchange.collected.site.site.mode) {
-        (Verdict::Refuse, Mode::Enforce) => {
-            let Judged { exchange, decision, remembered } = judged;
-            // A refusal ends the session.
-            if let Some(mut remembered) = remembered {
-                remembered.store_nonces(None).await;
-                remembered.end().await;
-            }
-            refuse::refuse(exchange, &decision)
-        }
-        _ => forward::forward(judged).await,
-    }
+fn refuse(Judged { exchange, decision, remembered }: Judged) -> Outcome {
+    Box::pin(async move {
+        ends(remembered).await;
+        refuse::refuse(exchange, &decision)
+    })
 }
 
 /// An exchange that finishes by itself when nobody waits for it any more: a message that is on its
 /// way to a server has been sent, whether or not the device still wants the answer.
 pub struct Finishing {
-    rest: Option<Pin<Box<dyn Future<Output = Ruled> + Send>>>,
+    rest: Option<Outcome>,
     begun: bool,
     log: Log,
 }
@@ -66,7 +63,7 @@ impl std::fmt::Debug for Finishing {
 }
 
 impl Future for Finishing {
-    type Output = Result<Ruled, Infallible>;
+    type Output = Result<Box<Ruled>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.begun = true;

@@ -22,7 +22,7 @@ pub struct Collect<S>(pub(super) S);
 
 impl<S> Service<Routed> for Collect<S>
 where
-    S: Service<Box<Collected>, Response = Ruled, Error = std::convert::Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Box<Collected>, Response = Box<Ruled>, Error = std::convert::Infallible, Future: Send> + Clone + Send + 'static,
 {
     always_ready!();
     type Future = Boxed;
@@ -32,7 +32,7 @@ where
         Box::pin(async move {
             match collect(routed).await {
                 Ok(collected) => inner.call(collected).await,
-                Err(ruled) => Ok(*ruled),
+                Err(ruled) => Ok(ruled),
             }
         })
     }
@@ -63,7 +63,7 @@ async fn collect(Routed { request, mut carried, site, given, past }: Routed) -> 
                 Err(Unpack::TooLarge) => return gone(Gone::TooLarge, carried),
                 Err(Unpack::Broken) => {
                     let (status, detail) = (StatusCode::BAD_REQUEST, "broken Content-Encoding");
-                    return Err(Ruled::http(status, Verdict::Refuse, Reason::Malformed, detail, carried).into());
+                    return Err(Ruled::http(status, Verdict::Refuse, Reason::Malformed, detail, carried));
                 }
             };
             Body::Read { raw, plain, packing }
@@ -84,7 +84,7 @@ fn unknown_packing(carried: Carried) -> Box<Ruled> {
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     let mut ruled = Ruled::http(status, Verdict::Refuse, Reason::UnsupportedEncoding, "unknown Content-Encoding", carried);
     ruled.response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, identity"));
-    ruled.into()
+    ruled
 }
 
 #[cold]
@@ -98,5 +98,5 @@ pub(super) fn refused(gone: Gone, carried: Carried) -> Box<Ruled> {
     let mut ruled = Ruled::http(status, verdict, reason, "", carried);
     // The rest of the body is still on its way, and nobody will read it.
     ruled.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    ruled.into()
+    ruled
 }

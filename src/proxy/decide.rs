@@ -14,7 +14,7 @@ pub struct Decide<S>(pub(super) S);
 
 impl<S> Service<Exchange> for Decide<S>
 where
-    S: Service<Judged, Response = Ruled, Error = std::convert::Infallible>,
+    S: Service<Judged, Response = Box<Ruled>, Error = std::convert::Infallible>,
 {
     always_ready!();
     type Future = S::Future;

@@ -27,7 +27,7 @@ pub struct Decode<S>(pub(super) S);
 
 impl<S> Service<Box<Collected>> for Decode<S>
 where
-    S: Service<Exchange, Response = Ruled, Error = std::convert::Infallible>,
+    S: Service<Exchange, Response = Box<Ruled>, Error = std::convert::Infallible>,
 {
     always_ready!();
     type Future = S::Future;

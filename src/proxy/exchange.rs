@@ -260,7 +260,7 @@ pub struct Judged {
 }
 
 /// The answer to a request, with the reason for it in its record. Below `record` every service
-/// answers with this and none can fail, so nothing gets past the log.
+/// answers with this, boxed since every layer hands it on, and none can fail, so nothing gets past the log.
 #[derive(Debug)]
 pub struct Ruled {
     /// The answer.
@@ -272,14 +272,14 @@ pub struct Ruled {
 impl Ruled {
     /// A server's answer, or one in its stead.
     #[must_use]
-    pub const fn answered(response: Response<Answer>, carried: Carried) -> Self {
-        Self { response, carried }
+    pub fn answered(response: Response<Answer>, carried: Carried) -> Box<Self> {
+        Box::new(Self { response, carried })
     }
 
     /// An answer of HTTP's own: a status and one line of text.
     #[must_use]
     #[cold]
-    pub fn http(status: StatusCode, verdict: Verdict, reason: Reason, detail: &str, mut carried: Carried) -> Self {
+    pub fn http(status: StatusCode, verdict: Verdict, reason: Reason, detail: &str, mut carried: Carried) -> Box<Self> {
         carried.open.verdict = verdict;
         carried.open.reason = reason;
         let separator = if detail.is_empty() { "" } else { ": " };
@@ -291,7 +291,7 @@ impl Ruled {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
         }
-        Self { response, carried }
+        Box::new(Self { response, carried })
     }
 }
 

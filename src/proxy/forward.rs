@@ -1,6 +1,6 @@
 //! Takes a request to its server, and the answer back.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Version, header, uri::PathAndQuery};
@@ -37,16 +37,25 @@ use crate::{
     upstream::{Address, Failure, Session, Upstream},
 };
 
-/// Sends a request to the server that was decided on, and its answer back.
-pub(super) async fn forward(Judged { mut exchange, decision, mut remembered }: Judged) -> Ruled {
+/// What comes of a request.
+pub(super) type Outcome = Pin<Box<dyn Future<Output = Box<Ruled>> + Send>>;
+
+fn at_once(ruled: Box<Ruled>) -> Outcome {
+    Box::pin(std::future::ready(ruled))
+}
+
+/// Sends a request to the server that was decided on, and its answer back. All that has not to be waited for is
+/// done before there is a future, which would have to keep room for it.
+pub(super) fn forward(Judged { mut exchange, decision, remembered }: Judged) -> Outcome {
     let site = exchange.collected.site.clone();
     let Some(upstream) = site.upstream(decision.server()) else {
-        return Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamUnreachable, "", exchange.collected.carried);
+        let carried = exchange.collected.carried;
+        return at_once(Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamUnreachable, "", carried));
     };
     exchange.collected.carried.open.server = Some(upstream.server().name.clone());
     let chosen = upstream.choose(session(&exchange), &[]);
     let Some(address) = chosen else {
-        return refuse::failed(Failure::Unreachable, exchange.collected.carried);
+        return at_once(refuse::failed(Failure::Unreachable, exchange.collected.carried));
     };
     let host = framing::addressed(&exchange.collected.parts.uri, &exchange.collected.parts.headers).to_owned();
     let own = OwnAddress::of(&exchange, &address, &host);
@@ -57,22 +66,31 @@ pub(super) async fn forward(Judged { mut exchange, decision, mut remembered }: J
             None
         }
         Err(obstacle) => {
-            if let Some(remembered) = &mut remembered {
-                remembered.store_nonces(None).await;
-                remembered.end().await;
-            }
-            return refuse::cannot_go(exchange, &obstacle, &decision);
+            return Box::pin(async move {
+                ends(remembered).await;
+                refuse::cannot_go(exchange, &obstacle, &decision)
+            });
         }
     };
     let asked = exchange.collected.parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     let Some(target) = target(&mut exchange, &asked, &address, own.as_ref(), &host) else {
         let carried = exchange.collected.carried;
-        return Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::BadRequest, "invalid request target", carried);
+        let detail = "invalid request target";
+        return at_once(Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::BadRequest, detail, carried));
     };
-    let conversation = Conversation { site: Arc::clone(&site), upstream, address, host, asked, target, own };
+    let upstream = upstream.clone();
+    let conversation = Conversation { site, upstream, address, host, asked, target, own };
     match exchange.collected.body {
-        Body::Read { .. } => conversation.message(exchange, decision, remembered, translated).await,
-        Body::Through(_) | Body::Dm2(_) => Box::pin(conversation.through(exchange, decision)).await,
+        Body::Read { .. } => Box::pin(conversation.message(exchange, decision, remembered, translated)),
+        Body::Through(_) | Body::Dm2(_) => Box::pin(conversation.through(exchange, decision)),
+    }
+}
+
+/// A message that goes no further ends its session.
+pub(super) async fn ends(remembered: Option<Box<Remembered>>) {
+    if let Some(mut remembered) = remembered {
+        remembered.store_nonces(None).await;
+        remembered.end().await;
     }
 }
 
@@ -122,9 +140,9 @@ fn session(exchange: &Exchange) -> Option<Session<'_>> {
 }
 
 /// A request on its way.
-struct Conversation<'a> {
+struct Conversation {
     site: Arc<LiveSite>,
-    upstream: &'a Upstream,
+    upstream: Upstream,
     address: Arc<Address>,
     /// The host that the device addressed, and what it asked for there.
     host: String,
@@ -134,9 +152,9 @@ struct Conversation<'a> {
     own: Option<OwnAddress>,
 }
 
-impl Conversation<'_> {
+impl Conversation {
     /// What is not SyncML streams through.
-    async fn through(self, mut exchange: Exchange, decision: Decision) -> Ruled {
+    async fn through(self, mut exchange: Exchange, decision: Decision) -> Box<Ruled> {
         let limits = *exchange.collected.carried.live.limits();
         // The answer to HEAD has no body to read.
         let reads = exchange.collected.parts.method != Method::HEAD;
@@ -167,72 +185,75 @@ impl Conversation<'_> {
         Box::new(Return { site, decision, host, asked, address, target, known, enforce, account })
     }
 
-    /// Sends a message, in other versions too where that is to be tried, and sees to what is remembered.
-    async fn message(
+    /// Sends a message, in other versions too where that is to be tried, and sees to what is remembered. No
+    /// `async fn`, which would keep room for everything that it is given twice.
+    fn message(
         mut self,
         mut exchange: Exchange,
         mut decision: Decision,
         mut remembered: Option<Box<Remembered>>,
         mut translated: Option<Translated>,
-    ) -> Ruled {
+    ) -> impl Future<Output = Box<Ruled>> {
         let &Limits { body: limit, upstream_timeout, .. } = exchange.collected.carried.live.limits();
         let began = Instant::now();
         let deadline = began + upstream_timeout;
-        let needs = arrived::needs(&exchange, &decision, &self.site, remembered.is_some());
-        arrived::only_readable(&mut exchange.collected.parts.headers, needs);
-        let mut trial = Trial::new(&exchange, &decision);
-        let keeps = trial.is_some() || decision.verdict() == Verdict::Bridge || self.upstream.has_choice();
-        let mut tried = Vec::new();
-        let mut attempts = 0;
-        let arrived = loop {
-            // Whatever becomes of it, this is what was sent.
-            exchange.collected.carried.open.edits.clear();
-            if let Some(translated) = &translated {
-                exchange.collected.carried.edited(translated.names.iter().cloned());
-            }
-            let request = self.request(&mut exchange, keeps, translated.as_ref());
-            attempts += 1;
-            exchange.collected.carried.open.attempts = Some(attempts);
-            let answer = self.address.send(request, began, deadline).await;
-            #[cfg(feature = "otlp")]
-            traced(&mut exchange.collected.carried, &answer);
-            let arrived = match answer {
-                // Nobody asked for another protocol.
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Gone::Broken),
-                Ok(response) => Arrived::receive(response, needs, limit, deadline).await,
-                // Nothing was sent: another address may do.
-                Err(Failure::Unreachable) if self.elsewhere(&mut exchange, &mut tried) => continue,
-                Err(failure) => {
-                    exchange.collected.carried.open.upstream = Some(began.elapsed());
-                    return refuse::failed(failure, exchange.collected.carried);
+        async move {
+            let needs = arrived::needs(&exchange, &decision, &self.site, remembered.is_some());
+            arrived::only_readable(&mut exchange.collected.parts.headers, needs);
+            let mut trial = Trial::new(&exchange, &decision);
+            let keeps = trial.is_some() || decision.verdict() == Verdict::Bridge || self.upstream.has_choice();
+            let mut tried = Vec::new();
+            let mut attempts = 0;
+            let arrived = loop {
+                // Whatever becomes of it, this is what was sent.
+                exchange.collected.carried.open.edits.clear();
+                if let Some(translated) = &translated {
+                    exchange.collected.carried.edited(translated.names.iter().cloned());
+                }
+                let request = self.request(&mut exchange, keeps, translated.as_ref());
+                attempts += 1;
+                exchange.collected.carried.open.attempts = Some(attempts);
+                let answer = self.address.send(request, began, deadline).await;
+                #[cfg(feature = "otlp")]
+                traced(&mut exchange.collected.carried, &answer);
+                let arrived = match answer {
+                    // Nobody asked for another protocol.
+                    Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Gone::Broken),
+                    Ok(response) => Arrived::receive(response, needs, limit, deadline).await,
+                    // Nothing was sent: another address may do.
+                    Err(Failure::Unreachable) if self.elsewhere(&mut exchange, &mut tried) => continue,
+                    Err(failure) => {
+                        exchange.collected.carried.open.upstream = Some(began.elapsed());
+                        return refuse::failed(failure, exchange.collected.carried);
+                    }
+                };
+                exchange.collected.carried.open.upstream = Some(began.elapsed());
+                let arrived = match arrived {
+                    Ok(arrived) => arrived,
+                    Err(gone) => return refuse::broke_off(gone, exchange.collected.carried),
+                };
+                let Some(trial) = &mut trial else { break arrived };
+                let learnt = remembered.as_ref().and_then(|remembered| remembered.learnt().get(decision.server()));
+                let Told::Refused(named) = trial.hear(&arrived, learnt) else { break arrived };
+                match self.next(&exchange, &decision, trial, &named, remembered.as_deref()) {
+                    Some((next, body)) => {
+                        // Whatever becomes of it: this is what the server is asked with now.
+                        exchange.collected.carried.decided(&next);
+                        exchange.collected.carried.open.detail = Some(trial.detail().into());
+                        (decision, translated) = (next, body);
+                    }
+                    None => return Box::pin(self.exhausted(exchange, decision, trial, remembered)).await,
                 }
             };
-            exchange.collected.carried.open.upstream = Some(began.elapsed());
-            let arrived = match arrived {
-                Ok(arrived) => arrived,
-                Err(gone) => return refuse::broke_off(gone, exchange.collected.carried),
-            };
-            let Some(trial) = &mut trial else { break arrived };
-            let learnt = remembered.as_ref().and_then(|remembered| remembered.learnt().get(decision.server()));
-            let Told::Refused(named) = trial.hear(&arrived, learnt) else { break arrived };
-            match self.next(&exchange, &decision, trial, &named, remembered.as_deref()) {
-                Some((next, body)) => {
-                    // Whatever becomes of it: this is what the server is asked with now.
-                    exchange.collected.carried.decided(&next);
-                    exchange.collected.carried.open.detail = Some(trial.detail().into());
-                    (decision, translated) = (next, body);
-                }
-                None => return Box::pin(self.exhausted(exchange, decision, trial, remembered)).await,
+            if let Some(remembered) = &mut remembered {
+                Box::pin(self.remember(&exchange, &decision, trial.as_ref(), &arrived, remembered)).await;
+                exchange.collected.carried.open.store = Some(remembered.name());
             }
-        };
-        if let Some(remembered) = &mut remembered {
-            Box::pin(self.remember(&exchange, &decision, trial.as_ref(), &arrived, remembered)).await;
-            exchange.collected.carried.open.store = Some(remembered.name());
+            let plain = exchange.plain().clone();
+            let parts = keeps.then_some(exchange.collected.parts);
+            let returns = self.returns(exchange.message, decision, exchange.account);
+            annotate::annotate(arrived, returns, parts.as_ref(), &plain, exchange.collected.carried).await
         }
-        let plain = exchange.plain().clone();
-        let parts = keeps.then_some(exchange.collected.parts);
-        let returns = self.returns(exchange.message, decision, exchange.account);
-        annotate::annotate(arrived, returns, parts.as_ref(), &plain, exchange.collected.carried).await
     }
 
     /// Turns to an address that was not tried. What the message says of the server stays as it is: in the
@@ -321,7 +342,7 @@ impl Conversation<'_> {
         decision: Decision,
         trial: &Trial,
         remembered: Option<Box<Remembered>>,
-    ) -> Ruled {
+    ) -> Box<Ruled> {
         let supported = trial.left(decision.supported());
         let decision = decision.exhausted(supported.into());
         exchange.collected.carried.decided(&decision);

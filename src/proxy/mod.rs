@@ -109,13 +109,13 @@ pub fn stack(shared: &Arc<Shared>, connection: Arc<Connection>, pulse: Arc<Pulse
 }
 
 /// The future of a layer that waits for something of its own.
-type Boxed = Pin<Box<dyn Future<Output = Result<Ruled, Infallible>> + Send>>;
+type Boxed = Pin<Box<dyn Future<Output = Result<Box<Ruled>, Infallible>> + Send>>;
 
 /// The future of a layer that answers at once or hands on.
-type Passing<F> = futures_util::future::Either<std::future::Ready<Result<Ruled, Infallible>>, F>;
+type Passing<F> = futures_util::future::Either<std::future::Ready<Result<Box<Ruled>, Infallible>>, F>;
 
 /// The answer of a layer that does not hand on.
-fn here<F>(ruled: Ruled) -> Passing<F> {
+fn here<F>(ruled: Box<Ruled>) -> Passing<F> {
     futures_util::future::Either::Left(std::future::ready(Ok(ruled)))
 }
 
@@ -123,7 +123,7 @@ fn here<F>(ruled: Ruled) -> Passing<F> {
 /// accepted.
 macro_rules! always_ready {
     () => {
-        type Response = Ruled;
+        type Response = Box<Ruled>;
         type Error = std::convert::Infallible;
         fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
             std::task::Poll::Ready(Ok(()))

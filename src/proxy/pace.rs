@@ -84,7 +84,7 @@ impl Paces {
 
 /// The answer to who comes too often.
 #[cold]
-pub(super) fn too_often(whose: &str, carried: Carried) -> Ruled {
+pub(super) fn too_often(whose: &str, carried: Carried) -> Box<Ruled> {
     let mut ruled = Ruled::http(StatusCode::TOO_MANY_REQUESTS, Verdict::Refuse, Reason::RateLimited, whose, carried);
     ruled.response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     ruled
@@ -96,7 +96,7 @@ pub struct Pace<S>(pub(super) S);
 
 impl<S> Service<Exchange> for Pace<S>
 where
-    S: Service<Exchange, Response = Ruled, Error = std::convert::Infallible>,
+    S: Service<Exchange, Response = Box<Ruled>, Error = std::convert::Infallible>,
 {
     always_ready!();
     type Future = Passing<S::Future>;

@@ -35,7 +35,7 @@ pub struct Notifications<S>(pub(super) S);
 
 impl<S> Service<Arrival> for Notifications<S>
 where
-    S: Service<Arrival, Response = Ruled, Error = std::convert::Infallible>,
+    S: Service<Arrival, Response = Box<Ruled>, Error = std::convert::Infallible>,
 {
     always_ready!();
     type Future = Either<Boxed, S::Future>;
@@ -50,7 +50,7 @@ where
 }
 
 /// Takes a submission to the gateway, and its answer back.
-async fn submitted(Arrival { request, mut carried }: Arrival) -> Ruled {
+async fn submitted(Arrival { request, mut carried }: Arrival) -> Box<Ruled> {
     let (mut parts, incoming) = request.into_parts();
     let live = carried.live.clone();
     let limits = *live.limits();
@@ -60,7 +60,7 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Ruled {
     carried.open.server = Some(gateway.server().name.clone());
     let raw = match gather(incoming, limits.body, Instant::now() + limits.body_timeout).await {
         Ok(raw) => raw,
-        Err(gone) => return *collect::refused(gone, carried),
+        Err(gone) => return collect::refused(gone, carried),
     };
     carried.open.bytes_in = raw.len() as u64;
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

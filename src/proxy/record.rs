@@ -31,7 +31,7 @@ pub struct Record<S> {
 
 impl<S> Service<Request<Incoming>> for Record<S>
 where
-    S: Service<Arrival, Response = Ruled, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Arrival, Response = Box<Ruled>, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
     type Response = Response<Answer>;
     type Error = Infallible;
@@ -58,7 +58,8 @@ where
         let ruling = async move { inner.call(Arrival { request, carried }).await };
         Box::pin(AssertUnwindSafe(ruling).catch_unwind().map(move |ruled| {
             let mut response = match ruled {
-                Ok(Ok(Ruled { response, carried: Carried { mut open, under_way, .. } })) => {
+                Ok(Ok(ruled)) => {
+                    let Ruled { response, carried: Carried { mut open, under_way, .. } } = *ruled;
                     open.http_status = Some(response.status().as_u16());
                     if head {
                         // There is no body to come, and hyper asks for none.

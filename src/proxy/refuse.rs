@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Refuses a request: in SyncML when it is a message, else in HTTP's own words.
-pub(super) fn refuse(exchange: Exchange, decision: &Decision) -> Ruled {
+pub(super) fn refuse(exchange: Exchange, decision: &Decision) -> Box<Ruled> {
     let Exchange { collected, message, malformed, .. } = exchange;
     let carried = collected.carried;
     match (collected.body, message) {
@@ -48,27 +48,27 @@ pub(super) fn refuse(exchange: Exchange, decision: &Decision) -> Ruled {
 }
 
 /// A message that cannot be read.
-pub(super) fn http_400(detail: &str, mut carried: Carried) -> Ruled {
+pub(super) fn http_400(detail: &str, mut carried: Carried) -> Box<Ruled> {
     carried.open.detail = Some(detail.into());
     Ruled::http(StatusCode::BAD_REQUEST, Verdict::Refuse, Reason::Malformed, detail, carried)
 }
 
 /// A request to which no answer came.
 #[cold]
-pub(super) fn failed(failure: Failure, carried: Carried) -> Ruled {
+pub(super) fn failed(failure: Failure, carried: Carried) -> Box<Ruled> {
     let (status, reason) = match failure {
         Failure::Unreachable => (StatusCode::BAD_GATEWAY, Reason::UpstreamUnreachable),
         Failure::Broke => (StatusCode::BAD_GATEWAY, Reason::UpstreamBroke),
         Failure::TooSlow => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamTooSlow),
         Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, Reason::UpstreamBusy),
-        Failure::Body(gone) => return *collect::refused(gone, carried),
+        Failure::Body(gone) => return collect::refused(gone, carried),
     };
     Ruled::http(status, Verdict::Fail, reason, "", carried)
 }
 
 /// An answer that did not come whole.
 #[cold]
-pub(super) fn broke_off(gone: Gone, carried: Carried) -> Ruled {
+pub(super) fn broke_off(gone: Gone, carried: Carried) -> Box<Ruled> {
     let (status, reason) = match gone {
         Gone::TooLarge => (StatusCode::BAD_GATEWAY, Reason::UpstreamTooLarge),
         Gone::TooSlow => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamTooSlow),
@@ -80,7 +80,7 @@ pub(super) fn broke_off(gone: Gone, carried: Carried) -> Ruled {
 /// A message that cannot cross the bridge. The first of a session is told that its version is not
 /// supported; a later one, that it itself is not.
 #[cold]
-pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Decision) -> Ruled {
+pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Decision) -> Box<Ruled> {
     let Exchange { collected, message, .. } = exchange;
     let mut carried = collected.carried;
     let (name, status) = match obstacle {
@@ -115,7 +115,7 @@ fn server_3(
     parts: &Parts,
     site: &LiveSite,
     mut carried: Carried,
-) -> Ruled {
+) -> Box<Ruled> {
     let (recommended, supported) = (decision.recommended(), decision.supported());
     let table = carried.live.versions();
     let message = reply::refusal(plain, &known.index, &reply::Refusal { status, supported, recommended, table });
@@ -179,7 +179,7 @@ pub(super) fn syncml(
 }
 
 /// A DM 2.0 request: JSON, which has no bridge to SyncML.
-fn dm2(decision: &Decision, mut carried: Carried) -> Ruled {
+fn dm2(decision: &Decision, mut carried: Carried) -> Box<Ruled> {
     let recommended = decision.recommended();
     let error = serde_json::json!({
         "error": "unsupported DM protocol version",

@@ -22,7 +22,7 @@ pub struct Route<S> {
 
 impl<S> Service<Arrival> for Route<S>
 where
-    S: Service<Routed, Response = Ruled, Error = std::convert::Infallible>,
+    S: Service<Routed, Response = Box<Ruled>, Error = std::convert::Infallible>,
 {
     always_ready!();
     type Future = Passing<S::Future>;

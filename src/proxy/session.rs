@@ -43,7 +43,7 @@ pub struct Session<S> {
 
 impl<S> Service<Judged> for Session<S>
 where
-    S: Service<Judged, Response = Ruled, Error = std::convert::Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Judged, Response = Box<Ruled>, Error = std::convert::Infallible, Future: Send> + Clone + Send + 'static,
 {
     always_ready!();
     type Future = Either<S::Future, Boxed>;
@@ -62,7 +62,7 @@ where
         Either::Right(Box::pin(async move {
             match recall(judged, remembered, &shared).await {
                 Ok(judged) => inner.call(at_the_server_that_asked(judged)).await,
-                Err(ruled) => Ok(*ruled),
+                Err(ruled) => Ok(ruled),
             }
         }))
     }
@@ -262,7 +262,7 @@ fn lost(exchange: Exchange, remembered: &Remembered, why: &str) -> Box<Ruled> {
     (carried.open.used, carried.open.server) = (None, None);
     let mut ruled = Ruled::http(StatusCode::SERVICE_UNAVAILABLE, Verdict::Fail, Reason::SessionLost, why, carried);
     ruled.response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-    ruled.into()
+    ruled
 }
 
 /// Whether a message is a later one of its session.

@@ -25,9 +25,9 @@ struct Panics {
 }
 
 impl Service<Arrival> for Panics {
-    type Response = Ruled;
+    type Response = Box<Ruled>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Ruled, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Box<Ruled>, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
