@@ -4,7 +4,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -86,7 +86,11 @@ impl Body for Incoming {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Some(connection) = this.ticket.as_mut().and_then(|ticket| ticket.connection.as_mut()) {
+            connection.drive(cx);
+        }
+        // What there is to come comes by driving, so nobody has to be woken for it.
+        let frame = Pin::new(&mut this.body).poll_frame(&mut Context::from_waker(Waker::noop()));
         this.waits = frame.is_pending();
         match &frame {
             Poll::Ready(Some(Ok(_))) => this.look_for_the_end(),

@@ -1,16 +1,22 @@
 //! The connections to an address, kept for the requests to come.
 //!
-//! One list behind one lock, although every worker has a runtime of its own and the task of a connection
-//! stays where it was made. A request takes a connection of its own worker if it can, so that as a rule no
+//! A connection has no task of its own: the request that uses it drives it. So a request is on its way as soon
+//! as it is ready, and not behind all others that wait for their turn, and no task has to wake another. Nobody
+//! drives a connection that is not in use; whether it has closed is looked up when it is to be used, and now and
+//! then.
+//!
+//! One list behind one lock, although every worker has a runtime of its own, which a connection is bound to
+//! where it was made. A request takes a connection of its own worker if it can, so that as a rule no
 //! worker wakes another; and else any, since that is cheaper than a new one: with a list for each worker
-//! a server that is asked rarely would see a new connection for nearly every request. The lock is held for
-//! no longer than it takes to put a connection into the list, or to take one and drop what has closed.
+//! a server that is asked rarely would see a new connection for nearly every request.
 
 use std::{
     collections::VecDeque,
     error::Error as StdError,
+    future::poll_fn,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
     thread::{self, ThreadId},
     time::Duration,
 };
@@ -21,11 +27,13 @@ use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
 };
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use rustls::ClientConfig;
 use tokio::{
+    net::TcpStream,
     sync::{Semaphore, oneshot},
+    task::coop::unconstrained,
     time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at},
 };
 use tower::ServiceExt;
@@ -34,6 +42,9 @@ use crate::{policy::site, proxy::body::Sent};
 
 /// How many connections are made at a time of which nobody waits for any more.
 const SPARE: usize = 32;
+
+/// How often connections that are not in use are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The connections to an address.
 #[derive(Debug)]
@@ -59,9 +70,31 @@ struct Kept {
 #[derive(Debug)]
 pub(super) struct Connection {
     sender: SendRequest<Sent>,
-    /// Where its task is.
+    driver: Driver,
+    /// The worker whose runtime it is bound to.
     worker: ThreadId,
     timer: Timer,
+}
+
+/// What reads and writes for a connection, until it is over.
+struct Driver(Option<Box<http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, Sent>>>);
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Driver").field(&self.0.is_some()).finish()
+    }
+}
+
+impl Driver {
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        let Some(connection) = &mut self.0 else { return };
+        if let Poll::Ready(ended) = Pin::new(connection).poll(cx) {
+            if let Err(error) = ended {
+                tracing::debug!(error = &error as &dyn StdError, "connection to a server");
+            }
+            self.0 = None;
+        }
+    }
 }
 
 /// For the deadlines of a connection's requests: to move a timer costs less than to set one up for each.
@@ -89,7 +122,29 @@ pub(super) enum Error {
 impl Connection {
     /// Whether it could take a request now: the answer to the last one is over.
     pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
+        self.driver.0.is_some() && self.sender.is_ready()
+    }
+
+    /// Reads and writes what can be read and written. The task is woken when there is more.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        self.driver.drive(cx);
+    }
+
+    /// Whether it could take a request, after a look at what has come: that should be nothing, and is the end if
+    /// the server has closed it. Nobody is woken for it after that.
+    fn is_alive(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.is_ready()
+    }
+
+    /// Waits until it can take a request. `false` when it never will.
+    async fn comes_free(&mut self) -> bool {
+        poll_fn(|cx| {
+            self.drive(cx);
+            if self.driver.0.is_none() { Poll::Ready(Ok(false)) } else { self.sender.poll_ready(cx).map_ok(|()| true) }
+        })
+        .await
+        .unwrap_or(false)
     }
 }
 
@@ -136,16 +191,32 @@ impl Pool {
                 Some(connection) => (connection, true),
                 None => Box::pin(timeout_at(deadline, self.wait(now))).await.unwrap_or(Err(Error::Late))?,
             };
-            let answer = pin!(connection.sender.try_send_request(*request));
-            match select(answer, connection.timer.until(deadline)).await {
-                Either::Left((Ok(response), _)) => return Ok((response, connection)),
-                Either::Left((Err(mut error), _)) => match error.take_message() {
+            if was_kept && !connection.is_alive() {
+                continue;
+            }
+            let answer = {
+                let Connection { sender, driver, timer, .. } = &mut connection;
+                let mut answer = pin!(unconstrained(sender.try_send_request(*request)));
+                let mut late = timer.until(deadline);
+                poll_fn(|cx| {
+                    driver.drive(cx);
+                    // It comes by driving and in no other way, so nobody has to be woken for it.
+                    match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                        Poll::Pending => late.as_mut().poll(cx).map(|()| None),
+                    }
+                })
+                .await
+            };
+            match answer {
+                Some(Ok(response)) => return Ok((response, connection)),
+                Some(Err(mut error)) => match error.take_message() {
                     Some(unsent) if was_kept => request = unsent.into(),
                     // A new one that closes at once is as good as none.
                     Some(_) => return Err(Error::Connect(error.into_error().into())),
                     None => return Err(Error::Exchange(error.into_error())),
                 },
-                Either::Right(_) => return Err(Error::Late),
+                None => return Err(Error::Late),
             }
         }
     }
@@ -155,10 +226,10 @@ impl Pool {
     pub(super) fn give_back(self: &Arc<Self>, mut connection: Connection) {
         if connection.is_ready() {
             self.keep(connection);
-        } else if !connection.sender.is_closed() {
+        } else if connection.driver.0.is_some() {
             let pool = Arc::downgrade(self);
             tokio::spawn(async move {
-                if connection.sender.ready().await.is_ok()
+                if connection.comes_free().await
                     && let Some(pool) = pool.upgrade()
                 {
                     pool.keep(connection);
@@ -180,7 +251,7 @@ impl Pool {
                 Some(place) => kept.idle.remove(place),
                 None => kept.idle.pop()?,
             };
-            if connection.is_ready() && now.saturating_duration_since(since) < self.limits.idle_timeout {
+            if now.saturating_duration_since(since) < self.limits.idle_timeout {
                 return Some(connection);
             }
         }
@@ -200,7 +271,7 @@ impl Pool {
         }
     }
 
-    /// Closes what has not been used for too long, until there is nothing left.
+    /// Closes what has not been used for too long, and what the server has closed, until there is nothing left.
     async fn reap(pool: Weak<Self>) {
         loop {
             let next = {
@@ -208,11 +279,12 @@ impl Pool {
                 let (mut kept, now) = (pool.lock(), Instant::now());
                 let over = kept.idle.partition_point(|(since, _)| *since + pool.limits.idle_timeout <= now);
                 kept.idle.drain(..over);
+                kept.idle.retain_mut(|(_, connection)| connection.is_alive());
                 let Some((since, _)) = kept.idle.first() else {
                     kept.reaped = false;
                     return;
                 };
-                *since + pool.limits.idle_timeout
+                (*since + pool.limits.idle_timeout).min(now + LOOK)
             };
             sleep_until(next).await;
         }
@@ -268,10 +340,6 @@ async fn connect(connector: HttpsConnector<HttpConnector>, url: Uri) -> Result<C
     let stream = connector.oneshot(url).await.map_err(Error::Connect)?;
     let handshake = http1::Builder::new().preserve_header_case(true).handshake(stream).await;
     let (sender, connection) = handshake.map_err(Error::Exchange)?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = &error as &dyn StdError, "connection to a server");
-        }
-    });
-    Ok(Connection { sender, worker: thread::current().id(), timer: Timer::new() })
+    let driver = Driver(Some(Box::new(connection)));
+    Ok(Connection { sender, driver, worker: thread::current().id(), timer: Timer::new() })
 }
