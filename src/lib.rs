@@ -16,3 +16,4 @@ pub mod store;
 pub mod syncml;
 pub mod telemetry;
 pub mod upstream;
+mod wake;

@@ -118,6 +118,8 @@ enum Content {
         /// How long a server may be silent in the middle of an answer, and the timer while it is.
         stall: Duration,
         silent: Option<Pin<Box<Sleep>>>,
+        /// It broke off, which is said once what came before has been written.
+        broken: Option<hyper::Error>,
     },
 }
 
@@ -131,7 +133,7 @@ impl Answer {
     /// A server's body, as it comes, with at most `stall` between its parts.
     #[must_use]
     pub const fn through(body: upstream::Incoming, stall: Duration) -> Self {
-        Self { content: Content::Through { body, stall, silent: None }, record: None }
+        Self { content: Content::Through { body, stall, silent: None, broken: None }, record: None }
     }
 
     /// Gives the record to the body.
@@ -172,7 +174,15 @@ impl Body for Answer {
         let this = self.get_mut();
         let (frame, broken) = match &mut this.content {
             Content::Whole(bytes) => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), Reason::UpstreamBroke),
-            Content::Through { body, stall, silent } => match Pin::new(body).poll_frame(cx) {
+            Content::Through { broken, .. } if broken.is_some() => {
+                (Poll::Ready(broken.take().map(|error| Err(io::Error::other(error)))), Reason::UpstreamBroke)
+            }
+            Content::Through { body, stall, silent, broken } => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Err(error))) => {
+                    *broken = Some(error);
+                    cx.waker().wake_by_ref();
+                    (Poll::Pending, Reason::UpstreamBroke)
+                }
                 Poll::Pending => {
                     let silent = silent.get_or_insert_with(|| Box::pin(tokio::time::sleep(*stall)));
                     let error = || io::Error::from(io::ErrorKind::TimedOut);

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     policy::reason::{Reason, Verdict},
     syncml::media_type::{Kind, MediaType},
+    wake::Calm,
 };
 
 /// Reads bodies.
@@ -53,7 +54,7 @@ async fn collect(Routed { request, mut carried, site, given, past }: Routed) -> 
             };
             let deadline = Instant::from_std(carried.open.started().steady) + limits.body_timeout;
             let gone = |gone, carried| Err(refused(gone, carried));
-            let raw = match gather(incoming, limits.body, deadline).await {
+            let raw = match gather(Calm(incoming), limits.body, deadline).await {
                 Ok(raw) => raw,
                 Err(reason) => return gone(reason, carried),
             };

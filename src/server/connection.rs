@@ -28,6 +28,7 @@ use crate::{
         site::Limits,
     },
     proxy::{self, Connection, HEAD},
+    wake::Quietable,
 };
 
 /// How many requests may be under way on one HTTP/2 connection.
@@ -136,7 +137,7 @@ where
         let mut builder = http1::Builder::new();
         // Its timeout would also end connections that are merely idle; the watchdog does it better.
         builder.header_read_timeout(None).half_close(true).preserve_header_case(true).max_buf_size(HEAD);
-        let connection = builder.serve_connection(io, service);
+        let connection = Quietable::new(builder.serve_connection(io, service));
         // Closed at once, an idle connection would lose the request that may be on its way. It is closed with
         // the next answer, or when there is none for a while.
         watch(connection, |_| pulse.leave(), &pulse, limits, context).await

@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::{Failure, address::Address, pool::Connection};
+use crate::wake::quietly;
 
 /// A request under way.
 #[derive(Debug)]
@@ -89,8 +90,13 @@ impl Body for Incoming {
         if let Some(connection) = this.ticket.as_mut().and_then(|ticket| ticket.connection.as_mut()) {
             connection.drive(cx);
         }
-        // What there is to come comes by driving, so nobody has to be woken for it.
-        let frame = Pin::new(&mut this.body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        // What there is to come comes by driving, so nobody has to be woken for it. Nor is the connection when
+        // there is room for more: it is driven when more is wanted.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let (frame, woken) = quietly(|| Pin::new(&mut this.body).poll_frame(&mut nobody));
+        if woken && frame.is_pending() {
+            cx.waker().wake_by_ref();
+        }
         this.waits = frame.is_pending();
         match &frame {
             Poll::Ready(Some(Ok(_))) => this.look_for_the_end(),
