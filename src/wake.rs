@@ -28,7 +28,7 @@ enum Quiet {
     Woken,
 }
 
-/// The waker of a task that [`quietly`] is heeded by.
+/// A waker that heeds [`quietly`].
 struct Heeding(Waker);
 
 impl Wake for Heeding {
@@ -72,7 +72,8 @@ impl<F: Future> Future for Quietable<F> {
     }
 }
 
-/// Does something that wakes no [`Quietable`] task from this thread; and whether it would have.
+/// Takes a part out of a body without waking a [`Quietable`] task from this thread; and whether it would have been
+/// woken. Nothing else may be done so: any other task that it should wake would not be.
 pub(crate) fn quietly<T>(what: impl FnOnce() -> T) -> (T, bool) {
     struct Until;
     impl Drop for Until {

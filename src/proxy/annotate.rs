@@ -396,8 +396,7 @@ fn tell_server(
     let address = Arc::clone(&returns.address);
     tokio::spawn(async move {
         let _keeps_the_drain_waiting = connection;
-        let now = Instant::now();
-        if address.send(request.into(), now, now + limit).await.is_err() {
+        if address.send(request.into(), Instant::now() + limit).await.is_err() {
             tracing::info!(server = &*address.server().name, "the server was not told that its message cannot cross");
         }
     });

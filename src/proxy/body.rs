@@ -118,8 +118,8 @@ enum Content {
         /// How long a server may be silent in the middle of an answer, and the timer while it is.
         stall: Duration,
         silent: Option<Pin<Box<Sleep>>>,
-        /// It broke off, which is said once what came before has been written.
-        broken: Option<hyper::Error>,
+        /// Why it broke off. That is kept back for once, so that what came before can be written.
+        error: Option<hyper::Error>,
     },
 }
 
@@ -133,7 +133,7 @@ impl Answer {
     /// A server's body, as it comes, with at most `stall` between its parts.
     #[must_use]
     pub const fn through(body: upstream::Incoming, stall: Duration) -> Self {
-        Self { content: Content::Through { body, stall, silent: None, broken: None }, record: None }
+        Self { content: Content::Through { body, stall, silent: None, error: None }, record: None }
     }
 
     /// Gives the record to the body.
@@ -159,9 +159,11 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some((record, under_way)) = self.record.take() {
-            under_way.pulse().owes_no_more();
-            under_way.pulse().not_answered(record);
+        let Some((record, under_way)) = self.record.take() else { return };
+        under_way.pulse().owes_no_more();
+        match self.content {
+            Content::Through { error: Some(_), .. } => record.fail(Reason::UpstreamBroke),
+            _ => under_way.pulse().not_answered(record),
         }
     }
 }
@@ -174,12 +176,12 @@ impl Body for Answer {
         let this = self.get_mut();
         let (frame, broken) = match &mut this.content {
             Content::Whole(bytes) => (Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))), Reason::UpstreamBroke),
-            Content::Through { broken, .. } if broken.is_some() => {
-                (Poll::Ready(broken.take().map(|error| Err(io::Error::other(error)))), Reason::UpstreamBroke)
+            Content::Through { error, .. } if error.is_some() => {
+                (Poll::Ready(error.take().map(|error| Err(io::Error::other(error)))), Reason::UpstreamBroke)
             }
-            Content::Through { body, stall, silent, broken } => match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(Some(Err(error))) => {
-                    *broken = Some(error);
+            Content::Through { body, stall, silent, error } => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Err(why))) => {
+                    *error = Some(why);
                     cx.waker().wake_by_ref();
                     (Poll::Pending, Reason::UpstreamBroke)
                 }

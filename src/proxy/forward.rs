@@ -165,7 +165,7 @@ impl Conversation {
         }
         let began = Instant::now();
         carried.open.attempts = Some(1);
-        let answer = self.address.send(request, began, began + limits.upstream_timeout).await;
+        let answer = self.address.send(request, began + limits.upstream_timeout).await;
         carried.open.upstream = Some(began.elapsed());
         #[cfg(feature = "otlp")]
         traced(&mut carried, &answer);
@@ -205,6 +205,11 @@ impl Conversation {
             let mut tried = Vec::new();
             let mut attempts = 0;
             let arrived = loop {
+                // Nobody waits for an answer to another attempt any more.
+                if attempts > 0 && Instant::now() >= deadline {
+                    exchange.collected.carried.open.upstream = Some(began.elapsed());
+                    return refuse::failed(Failure::TooSlow, exchange.collected.carried);
+                }
                 // Whatever becomes of it, this is what was sent.
                 exchange.collected.carried.open.edits.clear();
                 if let Some(translated) = &translated {
@@ -213,7 +218,7 @@ impl Conversation {
                 let request = self.request(&mut exchange, keeps, translated.as_ref());
                 attempts += 1;
                 exchange.collected.carried.open.attempts = Some(attempts);
-                let answer = self.address.send(request, began, deadline).await;
+                let answer = self.address.send(request, deadline).await;
                 #[cfg(feature = "otlp")]
                 traced(&mut exchange.collected.carried, &answer);
                 let arrived = match answer {

@@ -27,6 +27,7 @@ use crate::{
         site::{Mode, NotificationCarrier},
     },
     syncml::version::Version,
+    wake::Calm,
 };
 
 /// Sends what comes over push listeners another way.
@@ -58,7 +59,7 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Box<Ruled> {
         return Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamUnreachable, "no gateway", carried);
     };
     carried.open.server = Some(gateway.server().name.clone());
-    let raw = match gather(incoming, limits.body, Instant::now() + limits.body_timeout).await {
+    let raw = match gather(Calm(incoming), limits.body, Instant::now() + limits.body_timeout).await {
         Ok(raw) => raw,
         Err(gone) => return collect::refused(gone, carried),
     };
@@ -95,7 +96,7 @@ async fn submitted(Arrival { request, mut carried }: Arrival) -> Box<Ruled> {
         waiting.keep(&mut carried).await;
     }
     let began = Instant::now();
-    let answer = gateway.send(onward.into(), began, began + limits.upstream_timeout).await;
+    let answer = gateway.send(onward.into(), began + limits.upstream_timeout).await;
     carried.open.upstream = Some(began.elapsed());
     #[cfg(feature = "otlp")]
     super::forward::traced(&mut carried, &answer);

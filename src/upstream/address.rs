@@ -100,17 +100,12 @@ impl Address {
     }
 
     /// Sends a request, boxed since every future on the way would keep room for it, and waits for the head of
-    /// the answer from `now` until `deadline`. It is sent a second time only when a kept connection turned out to be dead before anything
+    /// the answer. It is sent a second time only when a kept connection turned out to be dead before anything
     /// of the request was written to it.
     ///
     /// # Errors
     /// When there is no answer by the deadline.
-    pub async fn send(
-        self: &Arc<Self>,
-        request: Box<Request<Sent>>,
-        now: Instant,
-        deadline: Instant,
-    ) -> Result<Response<Incoming>, Failure> {
+    pub async fn send(self: &Arc<Self>, request: Box<Request<Sent>>, deadline: Instant) -> Result<Response<Incoming>, Failure> {
         self.state.pending.fetch_add(1, Ordering::Relaxed);
         // From here on whatever becomes of it, also that nobody waits any more, ends with the ticket.
         let mut ticket = Ticket { address: Arc::clone(self), has_turn: false, connection: None };
@@ -120,7 +115,7 @@ impl Address {
         }
         ticket.has_turn = true;
         self.state.asked();
-        let failure = match self.pool.send(request, now, deadline).await {
+        let failure = match self.pool.send(request, deadline).await {
             Ok((response, connection)) => {
                 ticket.connection = Some(connection);
                 return Ok(response.map(|body| Incoming::new(body, ticket, deadline)));
@@ -197,8 +192,7 @@ impl Address {
         if let Ok(host) = HeaderValue::from_str(self.authority.as_str()) {
             request.headers_mut().insert(header::HOST, host);
         }
-        let now = Instant::now();
-        let Ok((response, connection)) = self.pool.send(request.into(), now, now + health.interval).await else {
+        let Ok((response, connection)) = self.pool.send(request.into(), Instant::now() + health.interval).await else {
             return false;
         };
         self.pool.give_back(connection);

@@ -93,10 +93,7 @@ impl Body for Incoming {
         // What there is to come comes by driving, so nobody has to be woken for it. Nor is the connection when
         // there is room for more: it is driven when more is wanted.
         let mut nobody = Context::from_waker(Waker::noop());
-        let (frame, woken) = quietly(|| Pin::new(&mut this.body).poll_frame(&mut nobody));
-        if woken && frame.is_pending() {
-            cx.waker().wake_by_ref();
-        }
+        let (frame, _) = quietly(|| Pin::new(&mut this.body).poll_frame(&mut nobody));
         this.waits = frame.is_pending();
         match &frame {
             Poll::Ready(Some(Ok(_))) => this.look_for_the_end(),

@@ -3,7 +3,7 @@
 //! A connection has no task of its own: the request that uses it drives it. So a request is on its way as soon
 //! as it is ready, and not behind all others that wait for their turn, and no task has to wake another. Nobody
 //! drives a connection that is not in use; whether it has closed is looked up when it is to be used, and now and
-//! then.
+//! then. What is streamed to a server goes on only as far as its answer is taken, when that comes before the end.
 //!
 //! One list behind one lock, although every worker has a runtime of its own, which a connection is bound to
 //! where it was made. A request takes a connection of its own worker if it can, so that as a rule no
@@ -45,6 +45,9 @@ const SPARE: usize = 32;
 
 /// How often connections that are not in use are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a server may take for the rest of a request that it has answered already.
+const REST: Duration = Duration::from_secs(600);
 
 /// The connections to an address.
 #[derive(Debug)]
@@ -141,10 +144,32 @@ impl Connection {
     async fn comes_free(&mut self) -> bool {
         poll_fn(|cx| {
             self.drive(cx);
-            if self.driver.0.is_none() { Poll::Ready(Ok(false)) } else { self.sender.poll_ready(cx).map_ok(|()| true) }
+            if !self.is_ready() {
+                // When the last of a request has been written, hyper takes another look for the next one only then.
+                self.drive(cx);
+            }
+            match self.driver.0 {
+                None => Poll::Ready(false),
+                Some(_) if self.is_ready() => Poll::Ready(true),
+                Some(_) => Poll::Pending,
+            }
         })
         .await
-        .unwrap_or(false)
+    }
+
+    /// Closes it with all that belongs to it: TLS says so.
+    fn close(self) {
+        let Self { sender, mut driver, .. } = self;
+        drop(sender);
+        driver.drive(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for (_, connection) in self.idle.drain(..) {
+            connection.close();
+        }
     }
 }
 
@@ -174,7 +199,7 @@ impl Pool {
         Self { connector, url, limits, kept: Mutex::default(), spare: Arc::new(Semaphore::new(SPARE)) }
     }
 
-    /// Sends a request and waits for the head of the answer from `now` until `deadline`. It is sent again only when a kept connection
+    /// Sends a request and waits for the head of the answer. It is sent again only when a kept connection
     /// turned out to be dead before anything of the request was written to it.
     ///
     /// # Errors
@@ -182,14 +207,13 @@ impl Pool {
     pub(super) async fn send(
         self: &Arc<Self>,
         mut request: Box<Request<Sent>>,
-        now: Instant,
         deadline: Instant,
     ) -> Result<(Response<Incoming>, Connection), Error> {
         loop {
-            let taken = self.take(&mut self.lock(), now);
+            let taken = Self::take(&mut self.lock());
             let (mut connection, was_kept) = match taken {
                 Some(connection) => (connection, true),
-                None => Box::pin(timeout_at(deadline, self.wait(now))).await.unwrap_or(Err(Error::Late))?,
+                None => Box::pin(timeout_at(deadline, self.wait())).await.unwrap_or(Err(Error::Late))?,
             };
             if was_kept && !connection.is_alive() {
                 continue;
@@ -229,7 +253,7 @@ impl Pool {
         } else if connection.driver.0.is_some() {
             let pool = Arc::downgrade(self);
             tokio::spawn(async move {
-                if connection.comes_free().await
+                if timeout(REST, connection.comes_free()).await == Ok(true)
                     && let Some(pool) = pool.upgrade()
                 {
                     pool.keep(connection);
@@ -242,19 +266,15 @@ impl Pool {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection that was used last, of this worker if there is one.
-    fn take(&self, kept: &mut Kept, now: Instant) -> Option<Connection> {
+    /// The connection that was used last, of this worker if there is one. It may have closed.
+    fn take(kept: &mut Kept) -> Option<Connection> {
         let worker = thread::current().id();
-        loop {
-            let own = kept.idle.iter().rposition(|(_, connection)| connection.worker == worker);
-            let (since, connection) = match own {
-                Some(place) => kept.idle.remove(place),
-                None => kept.idle.pop()?,
-            };
-            if now.saturating_duration_since(since) < self.limits.idle_timeout {
-                return Some(connection);
-            }
-        }
+        let own = kept.idle.iter().rposition(|(_, connection)| connection.worker == worker);
+        let (_, connection) = match own {
+            Some(place) => kept.idle.remove(place),
+            None => kept.idle.pop()?,
+        };
+        Some(connection)
     }
 
     fn keep(self: &Arc<Self>, mut connection: Connection) {
@@ -267,7 +287,8 @@ impl Pool {
         }
         kept.idle.push((Instant::now(), connection));
         if !std::mem::replace(&mut kept.reaped, true) {
-            tokio::spawn(Self::reap(Arc::downgrade(self)));
+            // With a budget it could not look at more than a hundred at a time.
+            tokio::spawn(unconstrained(Self::reap(Arc::downgrade(self))));
         }
     }
 
@@ -277,26 +298,29 @@ impl Pool {
             let next = {
                 let Some(pool) = pool.upgrade() else { return };
                 let (mut kept, now) = (pool.lock(), Instant::now());
-                let over = kept.idle.partition_point(|(since, _)| *since + pool.limits.idle_timeout <= now);
-                kept.idle.drain(..over);
-                kept.idle.retain_mut(|(_, connection)| connection.is_alive());
-                let Some((since, _)) = kept.idle.first() else {
-                    kept.reaped = false;
-                    return;
-                };
-                (*since + pool.limits.idle_timeout).min(now + LOOK)
+                let limit = pool.limits.idle_timeout;
+                let done = |(since, connection): &mut (Instant, Connection)| *since + limit <= now || !connection.is_alive();
+                let over: Vec<_> = kept.idle.extract_if(.., done).collect();
+                let next = kept.idle.first().map(|(since, _)| (*since + limit).min(now + LOOK));
+                kept.reaped = next.is_some();
+                drop(kept);
+                for (_, connection) in over {
+                    connection.close();
+                }
+                next
             };
+            let Some(next) = next else { return };
             sleep_until(next).await;
         }
     }
 
     /// A new connection, or one that comes free before that is made; and whether it is one that was kept.
-    async fn wait(self: &Arc<Self>, now: Instant) -> Result<(Connection, bool), Error> {
+    async fn wait(self: &Arc<Self>) -> Result<(Connection, bool), Error> {
         let (sender, mut freed) = oneshot::channel();
         {
             let mut kept = self.lock();
             // One may have come free since it was looked for.
-            if let Some(connection) = self.take(&mut kept, now) {
+            if let Some(connection) = Self::take(&mut kept) {
                 return Ok((connection, true));
             }
             kept.waiting.retain(|waiting| !waiting.is_closed());

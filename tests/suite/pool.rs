@@ -294,6 +294,100 @@ async fn connections_of_a_policy_that_was_replaced_close_when_no_session_needs_i
     assert_eq!((server.made(), other.made()), (1, 1));
 }
 
+#[tokio::test]
+async fn a_connection_that_the_server_closes_while_nobody_uses_it_is_let_go() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rig = Rig::start("", &[&at(&[listener.local_addr().unwrap()], "idle_timeout = \"50s\"")]).await;
+    // More than a task may do at a time.
+    const COUNT: usize = 200;
+    let servers = async {
+        let mut servers = Vec::new();
+        while servers.len() < COUNT {
+            servers.push(listener.accept().await.unwrap().0);
+        }
+        for server in &mut servers {
+            assert!(server.read(&mut [0; 4096]).await.unwrap() > 0);
+            server.write_all(&ok("text/plain", b"fine")).await.unwrap();
+        }
+        servers
+    };
+    let (mut servers, ()) = tokio::join!(servers, crowd(&rig, COUNT));
+    for server in &mut servers {
+        // Only its half of it.
+        server.shutdown().await.unwrap();
+    }
+    let gone = async {
+        for server in &mut servers {
+            assert_eq!(server.read(&mut [0; 16]).await.unwrap(), 0);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("they are closed, without another request");
+}
+
+#[tokio::test]
+async fn a_request_goes_on_without_its_device_and_its_connection_serves_the_next_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rig = Rig::start("", &[&at(&[listener.local_addr().unwrap()], "")]).await;
+    let sent = post("", message("1.2", "DM/1.2").as_bytes());
+    let mut device = TcpStream::connect(rig.address()).await.unwrap();
+    device.write_all(&sent).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    assert!(server.read(&mut [0; 4096]).await.unwrap() > 0);
+    device.set_zero_linger().unwrap();
+    drop(device);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let answer = ok("application/vnd.syncml.dm+xml", crate::rig::answer("1.2", "DM/1.2", "").as_bytes());
+    let (head, rest) = answer.split_at(answer.len() / 2);
+    server.write_all(head).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.write_all(rest).await.unwrap();
+    assert_eq!(rig.line().await["reason"], "client-gone");
+
+    let next = async {
+        assert!(server.read(&mut [0; 4096]).await.unwrap() > 0, "over the same one");
+        server.write_all(&ok("text/plain", b"fine")).await.unwrap();
+    };
+    let ((), answer) = tokio::join!(next, rig.send(&sent));
+    assert_eq!(answer.text(), "fine");
+}
+
+#[tokio::test]
+async fn many_small_parts_that_come_at_once_all_arrive() {
+    const PARTS: usize = 5000;
+    let parts = "1\r\nx\r\n".repeat(PARTS) + "0\r\n\r\n";
+    let chunked = |first: &str, media_type: &str| {
+        format!("{first}\r\nHost: dm.example\r\nContent-Type: {media_type}\r\nTransfer-Encoding: chunked\r\n\r\n{parts}")
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rig = Rig::start("", &[&at(&[listener.local_addr().unwrap()], "")]).await;
+    let (text, syncml) = ("text/plain", "application/vnd.syncml.dm+xml");
+    let answers = [text, syncml].map(|media_type| chunked("HTTP/1.1 200 OK", media_type));
+    let server = tokio::spawn(async move {
+        let (mut server, _) = listener.accept().await.unwrap();
+        let mut seen = Vec::new();
+        for (end, answer) in ["0\r\n\r\n", "</SyncML>"].into_iter().zip(answers) {
+            let mut raw = Vec::new();
+            while !raw.ends_with(end.as_bytes()) {
+                assert!(server.read_buf(&mut raw).await.unwrap() > 0);
+            }
+            seen.push(String::from_utf8(raw).unwrap().matches("\r\nx\r\n").count());
+            server.write_all(answer.as_bytes()).await.unwrap();
+        }
+        seen
+    });
+    let send = async |raw: Vec<u8>| tokio::time::timeout(PATIENCE, rig.send(raw)).await.expect("an answer");
+    // Both ways as they come.
+    let answer = send(chunked("PUT /file HTTP/1.1", text).into()).await;
+    assert_eq!((answer.status, answer.text().matches("\r\nx\r\n").count()), (200, PARTS));
+    // The answer is read, and then has a length.
+    let answer = send(post("", message("1.2", "DM/1.2").as_bytes())).await;
+    assert_eq!((answer.status, answer.body.len()), (200, PARTS));
+    assert_eq!(server.await.unwrap(), [PARTS, 0]);
+    // So is a message, or what should be one.
+    assert_eq!(send(chunked("POST /dm HTTP/1.1", syncml).into()).await.status, 400);
+    assert_eq!(rig.lines(3).await.last().unwrap()["bytes_in"], PARTS);
+}
+
 #[test]
 fn workers_keep_to_their_own_connections_and_share_them_before_they_make_new_ones() {
     let workers = Workers::start(NonZeroUsize::new(3)).unwrap();
@@ -307,8 +401,7 @@ fn workers_keep_to_their_own_connections_and_share_them_before_they_make_new_one
             async move {
                 let mut request = Request::new(Sent::whole("".into()));
                 request.headers_mut().insert(header::HOST, "dm.example".parse().unwrap());
-                let now = tokio::time::Instant::now();
-                let answer = to.send(request.into(), now, now + PATIENCE).await.unwrap();
+                let answer = to.send(request.into(), tokio::time::Instant::now() + PATIENCE).await.unwrap();
                 assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "fine");
             }
         };

@@ -11,6 +11,7 @@ use rustls::{ClientConfig, RootCertStore, pki_types::ServerName, server::WebPkiC
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
@@ -146,8 +147,8 @@ async fn what_is_no_handshake_has_one_line_and_a_health_check_none() {
     assert_eq!(reasons, ["connection-too-slow", "tls-handshake", "tls-handshake"]);
 }
 
-/// A server over TLS that wants a certificate of protover.
-async fn upstream(certs: &Path) -> std::net::SocketAddr {
+/// A server over TLS that wants a certificate of protover, and how its connections end.
+async fn upstream(certs: &Path) -> (std::net::SocketAddr, mpsc::Receiver<std::io::Result<usize>>) {
     let verifier = WebPkiClientVerifier::builder(Arc::new(tls::roots(&certs.join("devices-ca.pem")).unwrap())).build().unwrap();
     let config = rustls::ServerConfig::builder()
         .with_client_cert_verifier(verifier)
@@ -156,19 +157,44 @@ async fn upstream(certs: &Path) -> std::net::SocketAddr {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let (ended, ends) = mpsc::channel(16);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
+            let (acceptor, ended) = (acceptor.clone(), ended.clone());
             tokio::spawn(async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
                 let mut buffer = [0; 64 * 1024];
-                while stream.read(&mut buffer).await.unwrap_or(0) > 0 {
-                    stream.write_all(&ok("text/plain", b"secret")).await.unwrap();
+                loop {
+                    match stream.read(&mut buffer).await {
+                        Ok(1..) => stream.write_all(&ok("text/plain", b"secret")).await.unwrap(),
+                        end => return ended.send(end).await.unwrap_or_default(),
+                    }
                 }
             });
         }
     });
-    address
+    (address, ends)
+}
+
+#[tokio::test]
+async fn a_connection_to_a_server_that_is_not_needed_any_more_ends_as_tls_has_it() {
+    let home = tempfile::tempdir().unwrap();
+    certificates(home.path());
+    let certs = home.path().join("certs");
+    let (address, mut ends) = upstream(&certs).await;
+    let path = |name: &str| certs.join(name).display().to_string();
+    let site = format!(
+        "[site]\nname = \"s\"\nhosts = [\"dm.example\"]\n[[server]]\nname = \"u\"\nurl = \"https://localhost:{}\"\nspeaks = [\"DM/1.2\"]\n\
+         ca = {:?}\nclient_certificate = {:?}\nclient_key = {:?}\nidle_timeout = \"300ms\"\n",
+        address.port(),
+        path("upstream-ca.pem"),
+        path("client.pem"),
+        path("client.key")
+    );
+    let rig = Rig::start("", &[&site]).await;
+    assert_eq!(rig.send(post("", message("1.2", "DM/1.2").as_bytes())).await.status, 200);
+    // Without close_notify it is an error.
+    assert_eq!(ends.recv().await.unwrap().unwrap(), 0);
 }
 
 #[tokio::test]
@@ -176,7 +202,7 @@ async fn servers_have_private_authorities_and_may_ask_who_we_are() {
     let home = tempfile::tempdir().unwrap();
     certificates(home.path());
     let certs = home.path().join("certs");
-    let port = upstream(&certs).await.port();
+    let port = upstream(&certs).await.0.port();
     let path = |name: &str| certs.join(name).display().to_string();
     let identity = format!("client_certificate = {:?}\nclient_key = {:?}\n", path("client.pem"), path("client.key"));
     let ca = format!("ca = {:?}\n", path("upstream-ca.pem"));

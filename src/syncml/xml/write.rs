@@ -140,9 +140,10 @@ impl Writer {
     }
 }
 
-/// Most texts need no escapes.
+/// As quick-xml escapes it. Most texts have nothing of that in them, which costs less to find out here.
 fn escaped(text: &str) -> Cow<'_, str> {
-    if text.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'&')) { partial_escape(text) } else { Cow::Borrowed(text) }
+    let special = |byte| matches!(byte, b'<' | b'>' | b'&' | b'\r');
+    if text.bytes().any(special) { partial_escape(text) } else { Cow::Borrowed(text) }
 }
 
 /// A name space in the form that someone wrote it: `SYNCML:SYNCML1.2` for `syncml:SYNCML1.1` is
@@ -193,4 +194,26 @@ pub fn value(raw: &[u8], prefix: Span, field: Field, element: Element, text: &st
     }
     let in_cdata = raw.get(..field.place.start as usize).is_some_and(|before| before.ends_with(b"<![CDATA["));
     if in_cdata { text.as_bytes().to_vec() } else { escaped(text).as_bytes().to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_a_reader_would_take_for_something_else_is_escaped() {
+        let mut writer = Writer::fragment(b"");
+        writer.leaf(Element::Data, "a\rb");
+        writer.leaf(Element::Data, "<&>\n");
+        assert_eq!(writer.finish(), b"<Data>a&#13;b</Data><Data>&lt;&amp;&gt;\n</Data>");
+    }
+
+    proptest! {
+        #[test]
+        fn texts_are_escaped_as_quick_xml_escapes_them(text in ".{0,8}|[a&<>\r\n\t\"']{0,8}") {
+            prop_assert_eq!(escaped(&text), partial_escape(&text));
+        }
+    }
 }
