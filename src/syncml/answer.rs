@@ -51,11 +51,12 @@ pub fn answer(raw: &[u8], index: &HeaderIndex, family: Family) -> Result<Answer,
     let mut items = Vec::new();
     while let Some(step) = cursor.step()? {
         let depth = cursor.depth();
-        match step {
+        let text = match step {
             Step::Start { element, .. } => {
                 if let Some(open) = path.get_mut(depth) {
                     *open = element;
                 }
+                answer.challenge |= depth == COMMAND + 1 && element == Element::Chal;
                 if depth == COMMAND {
                     (about_header, code) = (true, None);
                     items.clear();
@@ -68,19 +69,10 @@ pub fn answer(raw: &[u8], index: &HeaderIndex, family: Family) -> Result<Answer,
                         }
                     }
                 }
-                answer.challenge |= depth == COMMAND + 1 && element == Element::Chal;
+                // The end of a command says something too.
+                if depth > COMMAND { cursor.leaf().map(|(field, _)| field) } else { None }
             }
-            Step::Text(field) => {
-                let [_, _, _, Element::Status, child, grandchild] = path else { continue };
-                let text = || index.text(raw, field);
-                match (depth, child, grandchild) {
-                    (4, Element::Cmd, _) => about_header &= text().trim() == Element::SyncHdr.name(),
-                    (4, Element::CmdRef, _) => about_header &= text().trim() == "0",
-                    (4, Element::Data, _) => code = text().trim().parse().ok(),
-                    (5, Element::Item, Element::Data) => items.extend(versions(&text(), family)),
-                    _ => {}
-                }
-            }
+            Step::Text(field) => Some(field),
             Step::End { element: Element::Status, .. } if depth == COMMAND - 1 => {
                 if !about_header {
                     answer.acted |= code.is_some_and(|code| (200..300).contains(&code));
@@ -88,8 +80,18 @@ pub fn answer(raw: &[u8], index: &HeaderIndex, family: Family) -> Result<Answer,
                     answer.status = code.map(Status);
                     answer.named = core::mem::take(&mut items);
                 }
+                None
             }
-            Step::End { .. } => {}
+            Step::End { .. } => None,
+        };
+        let (Some(field), [_, _, _, Element::Status, child, grandchild]) = (text, path) else { continue };
+        let text = || index.text(raw, field);
+        match (depth, child, grandchild) {
+            (4, Element::Cmd, _) => about_header &= text().trim() == Element::SyncHdr.name(),
+            (4, Element::CmdRef, _) => about_header &= text().trim() == "0",
+            (4, Element::Data, _) => code = text().trim().parse().ok(),
+            (5, Element::Item, Element::Data) => items.extend(versions(&text(), family)),
+            _ => {}
         }
     }
     Ok(answer)

@@ -200,79 +200,100 @@ const GENERIC_ALERT: &str = "1226";
 /// Reads the body for what an older DTD has no word for.
 fn downwards(raw: &[u8], index: &HeaderIndex, to: Dtd, lossy: bool, bridged: &mut Bridged) -> Result<(), Obstacle> {
     let mut cursor = Cursor::body(raw, index)?;
-    let mut path: Vec<Open> = Vec::new();
-    // An element that is being dropped: its name, where it begins, in which code page, and how many are
-    // open around it.
-    let mut dropping: Option<(Element, u32, u8, usize)> = None;
-    let mut seen_body = false;
+    let mut down = Down { raw, index, to, lossy, bridged, path: Vec::with_capacity(16), dropping: None, seen_body: false };
     while let Some(step) = cursor.step()? {
         match step {
             Step::Start { element, tag, .. } => {
-                seen_body |= element == Element::SyncBody;
-                if element.since() > to && dropping.is_none() {
-                    if !lossy {
-                        return Err(obstacle(
-                            element.name(),
-                            &path,
-                            Some(element),
-                            Status::OPTIONAL_FEATURE_NOT_SUPPORTED,
-                            tag.start,
-                        ));
-                    }
-                    dropping = Some((element, tag.start, cursor.page(), path.len()));
-                }
-                path.push(Open { element, cmd_id: None });
-            }
-            Step::End { tag, .. } => {
-                path.pop();
-                if let Some((element, start, page, depth)) = dropping
-                    && depth == path.len()
-                {
-                    bridged.replace(
-                        format!("dropped:{}", element.name()),
-                        Span { start, end: tag.end },
-                        wbxml::dropped(page, cursor.page()),
-                    );
-                    dropping = None;
+                down.start(element, tag, cursor.page())?;
+                if let Some((field, tag)) = cursor.leaf() {
+                    down.text(field)?;
+                    down.end(tag, cursor.page());
                 }
             }
-            Step::Text(field) => {
-                let [.., outer, inner] = path.as_mut_slice() else { continue };
-                match (outer.element, inner.element) {
-                    (command, Element::CmdID) if command.is_command() => {
-                        outer.cmd_id = Some(index.text(raw, field).trim().to_owned());
-                    }
-                    (Element::Alert, Element::Data) if !lossy && index.text(raw, field).trim() == GENERIC_ALERT => {
-                        let status = Status::OPTIONAL_FEATURE_NOT_SUPPORTED;
-                        return Err(obstacle("Alert 1226", &path, None, status, field.place.start));
-                    }
-                    (Element::Meta | Element::MetInf, Element::Type) if !lossy && is_tnds(&index.text(raw, field)) => {
-                        return Err(obstacle("TNDS", &path, None, Status::UNSUPPORTED_MEDIA_TYPE, field.place.start));
-                    }
-                    _ => {}
-                }
-            }
+            Step::Text(field) => down.text(field)?,
+            Step::End { tag, .. } => down.end(tag, cursor.page()),
         }
     }
-    if !seen_body {
+    if !down.seen_body {
         return Err(Malformed::new(super::malformed::Problem::Missing("SyncBody"), raw.len()).into());
     }
     Ok(())
 }
 
+/// A message on its way to an older DTD.
+struct Down<'a> {
+    raw: &'a [u8],
+    index: &'a HeaderIndex,
+    to: Dtd,
+    lossy: bool,
+    bridged: &'a mut Bridged,
+    path: Vec<Open>,
+    /// An element that is being dropped: its name, where it begins, in which code page, and how many are
+    /// open around it.
+    dropping: Option<(Element, u32, u8, usize)>,
+    seen_body: bool,
+}
+
 /// An element that is open, and its CmdID when it is a command that has told it.
 struct Open {
     element: Element,
-    cmd_id: Option<String>,
+    cmd_id: Option<Field>,
 }
 
-/// An obstacle in the innermost command of `path`; `new` is an element that was just met, and may
-/// be a command itself, without a CmdID as yet.
-fn obstacle(name: &'static str, path: &[Open], new: Option<Element>, status: Status, at: u32) -> Obstacle {
-    let innermost =
-        if new.is_some_and(Element::is_command) { None } else { path.iter().rev().find(|open| open.element.is_command()) };
-    let command = innermost.and_then(|open| Some(Command { element: open.element, cmd_id: open.cmd_id.clone()? }));
-    Obstacle::Element { name, command, status, at }
+impl Down<'_> {
+    fn start(&mut self, element: Element, tag: Span, page: u8) -> Result<(), Obstacle> {
+        self.seen_body |= element == Element::SyncBody;
+        if element.since() > self.to && self.dropping.is_none() {
+            if !self.lossy {
+                return Err(self.obstacle(element.name(), Some(element), Status::OPTIONAL_FEATURE_NOT_SUPPORTED, tag.start));
+            }
+            self.dropping = Some((element, tag.start, page, self.path.len()));
+        }
+        self.path.push(Open { element, cmd_id: None });
+        Ok(())
+    }
+
+    fn text(&mut self, field: Field) -> Result<(), Obstacle> {
+        let [.., outer, inner] = self.path.as_mut_slice() else { return Ok(()) };
+        let text = || self.index.text(self.raw, field);
+        let (name, status) = match (outer.element, inner.element) {
+            (command, Element::CmdID) if command.is_command() => {
+                outer.cmd_id = Some(field);
+                return Ok(());
+            }
+            (Element::Alert, Element::Data) if !self.lossy && text().trim() == GENERIC_ALERT => {
+                ("Alert 1226", Status::OPTIONAL_FEATURE_NOT_SUPPORTED)
+            }
+            (Element::Meta | Element::MetInf, Element::Type) if !self.lossy && is_tnds(&text()) => {
+                ("TNDS", Status::UNSUPPORTED_MEDIA_TYPE)
+            }
+            _ => return Ok(()),
+        };
+        Err(self.obstacle(name, None, status, field.place.start))
+    }
+
+    fn end(&mut self, tag: Span, page: u8) {
+        self.path.pop();
+        if let Some((element, start, before, depth)) = self.dropping
+            && depth == self.path.len()
+        {
+            let span = Span { start, end: tag.end };
+            self.bridged.replace(format!("dropped:{}", element.name()), span, wbxml::dropped(before, page));
+            self.dropping = None;
+        }
+    }
+
+    /// An obstacle in the innermost command; `new` is an element that was just met, and may be a command
+    /// itself, without a CmdID as yet.
+    fn obstacle(&self, name: &'static str, new: Option<Element>, status: Status, at: u32) -> Obstacle {
+        let is_new = new.is_some_and(Element::is_command);
+        let innermost = if is_new { None } else { self.path.iter().rev().find(|open| open.element.is_command()) };
+        let command = innermost.and_then(|open| {
+            let cmd_id = self.index.text(self.raw, open.cmd_id?).trim().to_owned();
+            Some(Command { element: open.element, cmd_id })
+        });
+        Obstacle::Element { name, command, status, at }
+    }
 }
 
 fn is_tnds(media_type: &str) -> bool {
