@@ -12,7 +12,6 @@ use super::{
     body::{Answer, Sent},
     decode::integrity,
     exchange::{Carried, Known, Ruled, hint_headers},
-    forward::name_versions,
     gather::Gone,
     headers,
     live::LiveSite,
@@ -83,19 +82,9 @@ pub(super) struct Read {
 pub(super) fn through(response: Response<Incoming>, returns: &Return, mut carried: Carried) -> Box<Ruled> {
     let (head, incoming) = response.into_parts();
     let mut head = towards_device(head, returns, &mut carried);
-    agree(&mut head.headers, &incoming);
+    headers::agree(&mut head.headers, &incoming);
     let stall = carried.live.limits().upstream_timeout;
     Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried)
-}
-
-/// Drops a Content-Length that is not that of the body: the server gave another one too, or chunks.
-pub(super) fn agree(headers: &mut HeaderMap, body: &Incoming) {
-    use hyper::body::Body as _;
-    let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    // An answer to HEAD has a length and no body.
-    if said.is_some() && !body.is_end_stream() && body.size_hint().exact() != said {
-        headers.remove(header::CONTENT_LENGTH);
-    }
 }
 
 pub(super) fn towards_device(mut head: response::Parts, returns: &Return, carried: &mut Carried) -> response::Parts {
@@ -123,7 +112,7 @@ pub(super) fn annotate(
         let (raw, message) = match content {
             Content::Through(incoming) => {
                 let stall = carried.live.limits().upstream_timeout;
-                agree(&mut head.headers, &incoming);
+                headers::agree(&mut head.headers, &incoming);
                 return Ruled::answered(Response::from_parts(head, Answer::through(incoming, stall)), carried);
             }
             Content::Read { raw, message, .. } => (raw, message),
@@ -171,7 +160,7 @@ pub(super) fn annotate(
         let bytes = changed.edits.apply(&read.plain);
         headers::describe_new_body(&mut head.headers, bytes.len());
         if let Some(forms) = version.and_then(|version| carried.live.versions().get(version)) {
-            name_versions(&mut head.headers, forms);
+            headers::name_versions(&mut head.headers, forms);
         }
         if let (Some(seals), Some(hmac)) = (seals, &read.hmac) {
             seals.seal_answer(&returns.site, hmac, &mut head.headers, &bytes);

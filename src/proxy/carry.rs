@@ -10,8 +10,9 @@ use tower::Service;
 
 use super::{
     exchange::{Carried, Judged, Ruled},
-    forward::{self, Outcome, ends},
+    forward::{self, Outcome},
     refuse,
+    remembered::ends,
 };
 use crate::{
     decisions::Log,

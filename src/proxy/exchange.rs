@@ -33,6 +33,7 @@ use crate::{
     store::Store,
     syncml::{
         alert::StartedBy,
+        bridge::Obstacle,
         header::{Encoding, HeaderIndex},
         malformed::Malformed,
         version::{Declared, Version},
@@ -313,6 +314,15 @@ impl Carried {
         self.open.reason = reason;
         self.open.requirement = Some(Requirement::Server3);
         self.open.detail = Some(what.into());
+    }
+
+    /// Observe mode: takes down that a message would not have crossed.
+    #[cold]
+    pub(super) fn would_not_cross(&mut self, obstacle: &Obstacle) {
+        match obstacle {
+            Obstacle::Element { name, .. } => self.cannot_bridge(Reason::CannotBridge, name),
+            Obstacle::Malformed(malformed) => self.cannot_bridge(Reason::Malformed, &malformed.to_string()),
+        }
     }
 
     /// Adds names of what was changed, each once.

@@ -12,13 +12,13 @@ use super::{
     arrived::{self, Arrived},
     body::{Sent, Through},
     bootstrap,
-    exchange::{Body, Carried, Exchange, Judged, Known, Ruled},
+    exchange::{Body, Exchange, Judged, Known, Ruled},
     framing,
     gather::Gone,
     headers,
     live::LiveSite,
     refuse,
-    remembered::Remembered,
+    remembered::{Remembered, ends},
     translate::{OwnAddress, Translated, translate},
     trial::{Told, Trial, told},
 };
@@ -28,12 +28,7 @@ use crate::{
         reason::{Reason, Verdict},
         site::{HostHeader, Limits, Mode},
     },
-    syncml::{
-        self,
-        bridge::Obstacle,
-        integrity, media_type,
-        version::{Forms, Version as Protocol},
-    },
+    syncml::{self, integrity, version::Version as Protocol},
     upstream::{Address, Failure, Session, Upstream},
 };
 
@@ -62,7 +57,7 @@ pub(super) fn forward(Judged { mut exchange, decision, remembered }: Judged) -> 
     let translated = match translate(&exchange, &decision, own.as_ref()) {
         Ok(translated) => translated.filter(|_| site.site.mode == Mode::Enforce),
         Err(obstacle) if site.site.mode == Mode::Observe => {
-            would_not_cross(&obstacle, &mut exchange.collected.carried);
+            exchange.collected.carried.would_not_cross(&obstacle);
             None
         }
         Err(obstacle) => {
@@ -83,23 +78,6 @@ pub(super) fn forward(Judged { mut exchange, decision, remembered }: Judged) -> 
     match exchange.collected.body {
         Body::Read { .. } => Box::pin(conversation.message(exchange, decision, remembered, translated)),
         Body::Through(_) | Body::Dm2(_) => Box::pin(conversation.through(exchange, decision)),
-    }
-}
-
-/// A message that goes no further ends its session.
-pub(super) async fn ends(remembered: Option<Box<Remembered>>) {
-    if let Some(mut remembered) = remembered {
-        remembered.store_nonces(None).await;
-        remembered.end().await;
-    }
-}
-
-/// Observe mode: takes down that a message would not have crossed.
-#[cold]
-fn would_not_cross(obstacle: &Obstacle, carried: &mut Carried) {
-    match obstacle {
-        Obstacle::Element { name, .. } => carried.cannot_bridge(Reason::CannotBridge, name),
-        Obstacle::Malformed(malformed) => carried.cannot_bridge(Reason::Malformed, &malformed.to_string()),
     }
 }
 
@@ -306,7 +284,7 @@ impl Conversation {
             Some(Translated { bytes, to, .. }) => {
                 headers::describe_new_body(request.headers_mut(), bytes.len());
                 if let Some(forms) = to {
-                    name_versions(request.headers_mut(), forms);
+                    headers::name_versions(request.headers_mut(), forms);
                 }
                 if let Some(seals) = exchange.message.as_ref().and_then(|known| known.seals.as_ref()) {
                     seals.seal_request(request.headers_mut(), bytes);
@@ -404,20 +382,9 @@ impl Conversation {
     }
 }
 
-/// Makes the parameters of Content-Type say what the body says.
-pub(super) fn name_versions(headers: &mut http::HeaderMap, forms: &Forms) {
-    let Some(theirs) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return };
-    let ours = media_type::rewrite(theirs, &forms.version.to_string(), &forms.dtd);
-    if ours != theirs
-        && let Ok(value) = HeaderValue::try_from(ours)
-    {
-        headers.insert(header::CONTENT_TYPE, value);
-    }
-}
-
 /// Tells the spans what the server answered.
 #[cfg(feature = "otlp")]
-pub(super) fn traced<B>(carried: &mut Carried, answer: &Result<http::Response<B>, Failure>) {
+pub(super) fn traced<B>(carried: &mut super::exchange::Carried, answer: &Result<http::Response<B>, Failure>) {
     if let (Some(spans), Ok(response)) = (carried.open.spans(), answer) {
         spans.answered(response.status());
     }

@@ -9,6 +9,10 @@ use http::{
 };
 
 use super::exchange::{Carried, Connection};
+use crate::{
+    syncml::{media_type, version::Forms},
+    upstream::Incoming,
+};
 
 /// Carries the decision's id on every response and every request sent to a server.
 pub(super) static DECISION: HeaderName = HeaderName::from_static("protover-decision");
@@ -148,6 +152,27 @@ pub(super) fn towards_device(headers: &mut HeaderMap, version: Version) {
 pub(super) fn describe_new_body(headers: &mut HeaderMap, len: usize) {
     remove(headers, is_of_the_old_body);
     headers.insert(header::CONTENT_LENGTH, len.into());
+}
+
+/// Drops a Content-Length that is not that of the body: the server gave another one too, or chunks.
+pub(super) fn agree(headers: &mut HeaderMap, body: &Incoming) {
+    use hyper::body::Body as _;
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    // An answer to HEAD has a length and no body.
+    if said.is_some() && !body.is_end_stream() && body.size_hint().exact() != said {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+}
+
+/// Makes the parameters of Content-Type say what the body says.
+pub(super) fn name_versions(headers: &mut HeaderMap, forms: &Forms) {
+    let Some(theirs) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return };
+    let ours = media_type::rewrite(theirs, &forms.version.to_string(), &forms.dtd);
+    if ours != theirs
+        && let Ok(value) = HeaderValue::try_from(ours)
+    {
+        headers.insert(header::CONTENT_TYPE, value);
+    }
 }
 
 fn via(headers: &mut HeaderMap, version: Version) {

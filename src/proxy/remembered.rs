@@ -251,3 +251,10 @@ impl Remembered {
 fn uri_key(site: &str, token: &str) -> String {
     format!("uri:{site}:{token}")
 }
+/// A message that goes no further ends its session.
+pub(super) async fn ends(remembered: Option<Box<Remembered>>) {
+    if let Some(mut remembered) = remembered {
+        remembered.store_nonces(None).await;
+        remembered.end().await;
+    }
+}
