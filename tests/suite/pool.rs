@@ -1,7 +1,7 @@
 //! The connections to a server: how many there are, which of them is used, and when they close.
 
 use std::{
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
     num::NonZeroUsize,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -10,10 +10,10 @@ use std::{
 use http::{Request, header};
 use http_body_util::BodyExt;
 use protover::{policy::site::Server, proxy::body::Sent, server::Workers, upstream::Upstream};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Notify,
     task::JoinHandle,
 };
 
@@ -26,8 +26,6 @@ use crate::{
 struct Counting {
     address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
-    /// The next connection that is told to closes, whether or not there is a request.
-    close: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -35,6 +33,8 @@ struct Counting {
 struct Seen {
     /// The connection that each request came by, by the order in which they were made.
     by: Vec<usize>,
+    /// The connection that was made last.
+    last: Option<socket2::Socket>,
     made: usize,
     /// For how long each that was closed had been quiet, in the order of their ends.
     quiet: Vec<Duration>,
@@ -51,33 +51,22 @@ impl Counting {
     async fn start(pause: fn(usize) -> Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (seen, close) = (Arc::new(Mutex::new(Seen::default())), Arc::new(Notify::new()));
-        let (all, told) = (Arc::clone(&seen), Arc::clone(&close));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let all = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let number = all.lock().unwrap().made;
                 all.lock().unwrap().made += 1;
-                tokio::spawn(Self::serve(stream, number, pause, Arc::clone(&all), Arc::clone(&told)));
+                all.lock().unwrap().last = Some(SockRef::from(&stream).try_clone().unwrap());
+                tokio::spawn(Self::serve(stream, number, pause, Arc::clone(&all)));
             }
         });
-        Self { address, seen, close, task }
+        Self { address, seen, task }
     }
 
-    async fn serve(
-        mut stream: TcpStream,
-        number: usize,
-        pause: fn(usize) -> Duration,
-        all: Arc<Mutex<Seen>>,
-        close: Arc<Notify>,
-    ) {
+    async fn serve(mut stream: TcpStream, number: usize, pause: fn(usize) -> Duration, all: Arc<Mutex<Seen>>) {
         let (mut raw, mut last) = (Vec::new(), Instant::now());
-        loop {
-            tokio::select! {
-                read = stream.read_buf(&mut raw) => if !read.is_ok_and(|read| read > 0) {
-                    break;
-                },
-                () = close.notified() => return,
-            }
+        while stream.read_buf(&mut raw).await.is_ok_and(|read| read > 0) {
             if raw.ends_with(b"</SyncML>") || raw.ends_with(b"\r\n\r\n") && raw.starts_with(b"GET") {
                 raw.clear();
                 let served = {
@@ -91,6 +80,13 @@ impl Counting {
             }
         }
         all.lock().unwrap().quiet.push(last.elapsed());
+    }
+
+    /// Closes the connection that was made last, if there is one, here and now.
+    fn close(&self) {
+        if let Some(last) = self.seen.lock().unwrap().last.take() {
+            last.shutdown(Shutdown::Both).unwrap();
+        }
     }
 
     fn by(&self) -> Vec<usize> {
@@ -166,8 +162,8 @@ async fn a_connection_that_the_server_closes_just_before_a_request_is_replaced_u
         // Nobody is about to look any more for another reason, such as the end of the last answer: between an
         // end and the next look a request that is written is lost, and nobody could know.
         tokio::time::sleep(Duration::from_millis(2)).await;
-        // The end and the request are there before the proxy has a chance to look at either.
-        server.close.notify_waiters();
+        // The end, and in every other round the request too, is there before the proxy has a chance to look.
+        server.close();
         if number % 2 == 0 {
             tokio::task::yield_now().await;
         }
