@@ -2,18 +2,19 @@
 //! real sockets. The flows are those of the contribution that protover answers, sections 5.1.5 to 5.1.8.
 
 use std::{
-    fs,
-    io::{self, IsTerminal},
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
+mod story;
+
 use http::Uri;
 use serde_json::Value;
 
-use super::{Failure, print};
+use super::Failure;
 use crate::{
     decisions::Log,
     notification::{Initiator, Package0, Push, UiMode},
@@ -25,6 +26,7 @@ use crate::{
     syncml::{alert::StartedBy, header::Encoding, integrity::Key, version::Version},
     telemetry,
 };
+use story::Story;
 
 /// Plays the flows of Dolly's phone over real sockets, and checks every step.
 ///
@@ -361,53 +363,5 @@ impl Stage {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-}
-
-/// What is told.
-struct Story {
-    held: u32,
-    failed: u32,
-    colour: bool,
-}
-
-impl Default for Story {
-    fn default() -> Self {
-        Self {
-            held: 0,
-            failed: 0,
-            colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        }
-    }
-}
-
-impl Story {
-    #[allow(clippy::unused_self, reason = "the story is what is told, in this order")]
-    fn say(&self, text: &str) {
-        // A reader that has seen enough does not change whether the expectations hold.
-        let _ = print(format!("{text}\n"));
-    }
-
-    fn flow(&self, section: &str, title: &str) {
-        let heading = format!("Flow {section}: {title}");
-        self.say(&format!("\n{}\n{}", self.paint("1", &heading), "-".repeat(heading.len())));
-    }
-
-    fn line(&self, line: &str) {
-        self.say(&self.paint("2", &format!("  {line}")));
-    }
-
-    fn expect(&mut self, holds: bool, what: &str) {
-        if holds {
-            self.held += 1;
-            self.say(&format!("  {} {what}", self.paint("32", "ok  ")));
-        } else {
-            self.failed += 1;
-            self.say(&format!("  {} {what}", self.paint("1;31", "FAIL")));
-        }
-    }
-
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }

@@ -187,8 +187,8 @@ impl Body for Answer {
                 }
                 Poll::Pending => {
                     let silent = silent.get_or_insert_with(|| Box::pin(tokio::time::sleep(*stall)));
-                    let error = || io::Error::from(io::ErrorKind::TimedOut);
-                    (silent.as_mut().poll(cx).map(|()| Some(Err(error()))), Reason::UpstreamTooSlow)
+                    let late = silent.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::TimedOut.into())));
+                    (late, Reason::UpstreamTooSlow)
                 }
                 frame @ Poll::Ready(_) => {
                     *silent = None;
