@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-mod story;
-
 use http::Uri;
 use serde_json::Value;
 
@@ -27,6 +25,8 @@ use crate::{
     telemetry,
 };
 use story::Story;
+
+mod story;
 
 /// Plays the flows of Dolly's phone over real sockets, and checks every step.
 ///

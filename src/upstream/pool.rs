@@ -253,10 +253,10 @@ impl Pool {
         } else if connection.driver.0.is_some() {
             let pool = Arc::downgrade(self);
             tokio::spawn(async move {
-                if timeout(REST, connection.comes_free()).await == Ok(true)
-                    && let Some(pool) = pool.upgrade()
-                {
-                    pool.keep(connection);
+                let is_free = timeout(REST, connection.comes_free()).await == Ok(true);
+                match pool.upgrade() {
+                    Some(pool) if is_free => pool.keep(connection),
+                    _ => connection.close(),
                 }
             });
         }
