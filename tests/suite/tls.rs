@@ -1,10 +1,11 @@
 //! TLS on both sides: towards devices with HTTP/1.1 and h2 by ALPN and client certificates; towards servers
 //! with a private authority and a certificate of our own. The certificates are those of `protover certs init`.
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use protover::server::tls;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName, server::WebPkiClientVerifier};
@@ -15,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
-use crate::rig::{Answer, Rig, Upstream, message, ok, post, site};
+use crate::rig::{Answer, Does, Rig, Upstream, message, ok, post, site};
 
 pub(crate) fn certificates(folder: &Path) {
     let certs = folder.join("certs");
@@ -66,9 +67,9 @@ async fn devices_speak_http_1_and_h2_over_tls() {
         assert_eq!((got.status, got.text()), (200, body.clone()));
     }
 
-    let two = connect(&rig, client(&certs, false, &[b"h2", b"http/1.1"])).await.unwrap();
-    assert_eq!(two.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(two)).await.unwrap();
+    let both = connect(&rig, client(&certs, false, &[b"h2", b"http/1.1"])).await.unwrap();
+    assert_eq!(both.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(both)).await.unwrap();
     tokio::spawn(connection);
     let request = |version: &str| {
         http::Request::post("https://dm.example/dm?a=%20b")
@@ -91,6 +92,81 @@ async fn devices_speak_http_1_and_h2_over_tls() {
     assert_eq!(seen[2].header("x-forwarded-proto"), Some("https"));
     assert!(seen[2].head.starts_with("POST /dm?a=%20b HTTP/1.1"), "{}", seen[2].head);
     rig.lines(4).await;
+}
+
+/// A device's connection of HTTP/2.
+async fn two(rig: &Rig, certs: &Path) -> SendRequest<Full<Bytes>> {
+    let stream = connect(rig, client(certs, false, &[b"h2"])).await.unwrap();
+    let (send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    send
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_in_h2_is_reset_and_the_connection_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    certificates(home.path());
+    let certs = home.path().join("certs");
+    let half = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nhalf".to_vec();
+    let upstream = Upstream::start(move |seen| match seen.head.split(' ').nth(1) {
+        Some("/broken") => Does::AnswerAndClose(half.clone()),
+        Some("/stalled") => Does::AnswerAndStall(half.clone()),
+        _ => Does::Answer(ok("text/plain", b"whole")),
+    })
+    .await;
+    let limits = "[limits]\nupstream_timeout = \"300ms\"";
+    let rig = Rig::with_listener(&listener(&certs, "off"), limits, &[&site(upstream.address, "[\"DM/1.2\"]", "")]).await;
+    let mut send = two(&rig, &certs).await;
+    let get = |path: &str| http::Request::get(format!("https://dm.example{path}")).body(Full::default()).unwrap();
+    for path in ["/broken", "/stalled"] {
+        let answer = send.send_request(get(path)).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.headers()["content-length"].as_bytes()), (200, &b"100"[..]));
+        let mut body = answer.into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half", "{path}");
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(!error.is_closed(), "only the stream has ended: {error:?}");
+        let answer = send.send_request(get("/whole")).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "whole");
+    }
+    let lines = rig.lines(4).await;
+    let said: Vec<_> = lines.iter().map(|line| (line["reason"].as_str().unwrap(), line["bytes_out"].as_u64())).collect();
+    let whole = ("not-syncml", Some(5));
+    assert_eq!(said, [("upstream-broke", Some(4)), whole, ("upstream-too-slow", Some(4)), whole]);
+}
+
+#[tokio::test]
+async fn an_answer_that_an_h2_device_gives_up_is_logged_and_its_connection_to_the_server_closes() {
+    let home = tempfile::tempdir().unwrap();
+    certificates(home.path());
+    let certs = home.path().join("certs");
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    let rig = Rig::with_listener(&listener(&certs, "off"), "", &[&site(address, "[\"DM/1.2\"]", "")]).await;
+    let mut send = two(&rig, &certs).await;
+    let get = || http::Request::get("https://dm.example/file").body(Full::default()).unwrap();
+    let begun = async {
+        let (mut stream, _) = server.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\nbegin").await.unwrap();
+        stream
+    };
+    let (mut stream, answer) = tokio::join!(begun, send.send_request(get()));
+    let mut body = answer.unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "begin");
+    drop(body);
+    let gone = async { while stream.write_all(&[b'x'; 4096]).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("it is closed to the server too");
+    let line = rig.line().await;
+    assert_eq!((line["verdict"].as_str(), line["reason"].as_str()), (Some("abandon"), Some("client-gone")));
+
+    let other = async {
+        let (mut stream, _) = server.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        stream.write_all(&ok("text/plain", b"whole")).await.unwrap();
+        stream
+    };
+    let (_stream, answer) = tokio::join!(other, send.send_request(get()));
+    assert_eq!(answer.unwrap().into_body().collect().await.unwrap().to_bytes(), "whole");
 }
 
 #[tokio::test]
