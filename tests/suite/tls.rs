@@ -67,10 +67,7 @@ async fn devices_speak_http_1_and_h2_over_tls() {
         assert_eq!((got.status, got.text()), (200, body.clone()));
     }
 
-    let both = connect(&rig, client(&certs, false, &[b"h2", b"http/1.1"])).await.unwrap();
-    assert_eq!(both.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (mut send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(both)).await.unwrap();
-    tokio::spawn(connection);
+    let mut send = two(&rig, &certs).await;
     let request = |version: &str| {
         http::Request::post("https://dm.example/dm?a=%20b")
             .header("content-type", "application/vnd.syncml.dm+xml")
@@ -94,9 +91,10 @@ async fn devices_speak_http_1_and_h2_over_tls() {
     rig.lines(4).await;
 }
 
-/// A device's connection of HTTP/2.
+/// A device that can speak HTTP/2, and so does.
 async fn two(rig: &Rig, certs: &Path) -> SendRequest<Full<Bytes>> {
-    let stream = connect(rig, client(certs, false, &[b"h2"])).await.unwrap();
+    let stream = connect(rig, client(certs, false, &[b"h2", b"http/1.1"])).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     send
