@@ -34,34 +34,25 @@ pub fn started_by(raw: &[u8], index: &HeaderIndex) -> Option<StartedBy> {
     const COMMAND: usize = 3;
     let mut cursor = Cursor::body(raw, index).ok()?;
     let mut commands = 0;
-    let mut alert = false;
-    let mut data = false;
     while let Some(step) = cursor.step().ok()? {
-        let said = match step {
-            Step::Start { element, .. } if cursor.depth() == COMMAND => {
+        let depth = cursor.depth();
+        match step {
+            Step::Start { .. } if depth == COMMAND => {
                 commands += 1;
-                alert = element == Element::Alert;
                 if commands > limits::COMMANDS_BEFORE_ALERT {
                     return None;
                 }
-                None
             }
-            Step::Start { element, .. } => {
-                let is_data = alert && cursor.depth() == COMMAND + 1 && element == Element::Data;
-                let leaf = cursor.leaf();
-                data = is_data && leaf.is_none();
-                leaf.filter(|_| is_data).map(|(field, _)| field)
+            Step::Text(field)
+                if depth == COMMAND + 1 && (cursor.open(COMMAND), cursor.open(depth)) == (Element::Alert, Element::Data) =>
+            {
+                match &*index.text(raw, field) {
+                    "1200" => return Some(StartedBy::Server),
+                    "1201" => return Some(StartedBy::Client),
+                    _ => {}
+                }
             }
-            Step::End { .. } => {
-                data = false;
-                None
-            }
-            Step::Text(field) => data.then_some(field),
-        };
-        match said.map(|field| index.text(raw, field)).as_deref() {
-            Some("1200") => return Some(StartedBy::Server),
-            Some("1201") => return Some(StartedBy::Client),
-            _ => {}
+            Step::Start { .. } | Step::Text(_) | Step::End { .. } => {}
         }
     }
     None

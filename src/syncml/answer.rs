@@ -2,9 +2,9 @@
 //! (OMA-TS-DM_Protocol-V1_2_1, section 8).
 
 use super::{
-    body::{Cursor, Step, Steps},
+    body::{Cursor, Leaf, Plain, Step, Steps},
     element::Element,
-    header::HeaderIndex,
+    header::{Field, HeaderIndex},
     malformed::Malformed,
     status::Status,
     version::{Family, Version},
@@ -41,60 +41,94 @@ impl Answer {
 /// # Errors
 /// [`Malformed`] when it cannot be read so far.
 pub fn answer(raw: &[u8], index: &HeaderIndex, family: Family) -> Result<Answer, Malformed> {
-    const COMMAND: usize = 3;
     let mut cursor = Cursor::body(raw, index)?;
-    let mut answer = Answer::default();
-    let mut path = [Element::Other; 6];
-    // Of the Status that is being read: whether it is about the SyncHdr, and what it says.
-    let mut about_header = true;
-    let mut code: Option<u16> = None;
-    let mut items = Vec::new();
-    while let Some(step) = cursor.step()? {
+    let mut reading =
+        Reading { raw, index, family, answer: Answer::default(), about_header: true, code: None, items: Vec::new() };
+    loop {
+        if cursor.open(COMMAND) == Element::Status {
+            cursor.skim(|plain| reading.take(plain));
+        }
+        let Some(step) = cursor.step()? else { break };
         let depth = cursor.depth();
-        let text = match step {
-            Step::Start { element, .. } => {
-                if let Some(open) = path.get_mut(depth) {
-                    *open = element;
+        match step {
+            Step::Start { element, .. } if depth == COMMAND => {
+                reading.begin(element);
+                if reading.answer.commands {
+                    break;
                 }
-                answer.challenge |= depth == COMMAND + 1 && element == Element::Chal;
-                if depth == COMMAND {
-                    (about_header, code) = (true, None);
-                    items.clear();
-                    match element {
-                        Element::Status => {}
-                        Element::Final => answer.last = true,
-                        _ => {
-                            answer.commands = true;
-                            return Ok(answer);
-                        }
-                    }
-                }
-                // The end of a command says something too.
-                if depth > COMMAND { cursor.leaf().map(|(field, _)| field) } else { None }
             }
-            Step::Text(field) => Some(field),
-            Step::End { element: Element::Status, .. } if depth == COMMAND - 1 => {
-                if !about_header {
-                    answer.acted |= code.is_some_and(|code| (200..300).contains(&code));
-                } else if answer.status.is_none() {
-                    answer.status = code.map(Status);
-                    answer.named = core::mem::take(&mut items);
-                }
-                None
+            Step::Start { element, .. } => reading.answer.challenge |= depth == COMMAND + 1 && element == Element::Chal,
+            Step::Text(field) if cursor.open(COMMAND) == Element::Status => {
+                reading.text(depth, cursor.open(depth - 1), cursor.open(depth), field);
             }
-            Step::End { .. } => None,
+            Step::End { element, .. } if depth == COMMAND - 1 => reading.end(element),
+            Step::Text(_) | Step::End { .. } => {}
+        }
+    }
+    Ok(reading.answer)
+}
+
+/// How deep the commands are.
+const COMMAND: usize = 3;
+
+/// An answer that is being read.
+struct Reading<'a> {
+    raw: &'a [u8],
+    index: &'a HeaderIndex,
+    family: Family,
+    answer: Answer,
+    /// Of the Status that is being read: whether it is about the SyncHdr, and what it says.
+    about_header: bool,
+    code: Option<u16>,
+    items: Vec<Version>,
+}
+
+impl Reading<'_> {
+    /// Takes the beginning of a command.
+    fn begin(&mut self, element: Element) {
+        (self.about_header, self.code) = (true, None);
+        self.items.clear();
+        self.answer.last |= element == Element::Final;
+        self.answer.commands = !matches!(element, Element::Status | Element::Final);
+    }
+
+    /// Takes an element of a Status.
+    #[inline]
+    fn take(&mut self, plain: Plain) -> bool {
+        let Some(Leaf { field, .. }) = plain.leaf else {
+            return !matches!(plain.element, Element::Cmd | Element::CmdRef | Element::Data | Element::Chal);
         };
-        let (Some(field), [_, _, _, Element::Status, child, grandchild]) = (text, path) else { continue };
-        let text = || index.text(raw, field);
-        match (depth, child, grandchild) {
-            (4, Element::Cmd, _) => about_header &= text().trim() == Element::SyncHdr.name(),
-            (4, Element::CmdRef, _) => about_header &= text().trim() == "0",
-            (4, Element::Data, _) => code = text().trim().parse().ok(),
-            (5, Element::Item, Element::Data) => items.extend(versions(&text(), family)),
+        self.text(plain.depth, plain.outer, plain.element, field);
+        plain.element != Element::Chal
+    }
+
+    /// Takes a text in a Status: how deep, and in which element of which other.
+    #[inline]
+    fn text(&mut self, depth: usize, outer: Element, element: Element, field: Field) {
+        let says = |characters| self.index.says(self.raw, field, characters);
+        match (depth - COMMAND, outer, element) {
+            (1, _, Element::Cmd) => self.about_header &= says(Element::SyncHdr.name()),
+            (1, _, Element::CmdRef) => self.about_header &= says("0"),
+            (1, _, Element::Data) => self.code = self.index.text(self.raw, field).trim().parse().ok(),
+            (2, Element::Item, Element::Data) => {
+                self.items.extend(versions(&self.index.text(self.raw, field), self.family));
+            }
             _ => {}
         }
     }
-    Ok(answer)
+
+    /// Takes the end of a command.
+    fn end(&mut self, element: Element) {
+        if element != Element::Status {
+            return;
+        }
+        if !self.about_header {
+            self.answer.acted |= self.code.is_some_and(|code| (200..300).contains(&code));
+        } else if self.answer.status.is_none() {
+            self.answer.status = self.code.map(Status);
+            self.answer.named = core::mem::take(&mut self.items);
+        }
+    }
 }
 
 /// The versions that the text of an Item names. Servers write one (`DM/1.2`), a list with commas
@@ -115,20 +149,13 @@ pub fn aborts(raw: &[u8], index: &HeaderIndex) -> bool {
         return false;
     }
     let Ok(mut cursor) = Cursor::body(raw, index) else { return false };
-    let mut path = [Element::Other; 5];
     while let Ok(Some(step)) = cursor.step() {
-        match step {
-            Step::Start { element, .. } => {
-                if let Some(open) = path.get_mut(cursor.depth()) {
-                    *open = element;
-                }
-            }
-            Step::Text(field) if cursor.depth() == 4 && path.ends_with(&[Element::Alert, Element::Data]) => {
-                if index.text(raw, field).trim() == SESSION_ABORT {
-                    return true;
-                }
-            }
-            Step::Text(_) | Step::End { .. } => {}
+        if let Step::Text(field) = step
+            && cursor.depth() == COMMAND + 1
+            && (cursor.open(COMMAND), cursor.open(COMMAND + 1)) == (Element::Alert, Element::Data)
+            && index.says(raw, field, SESSION_ABORT)
+        {
+            return true;
         }
     }
     false

@@ -36,6 +36,28 @@ pub enum Step {
     },
 }
 
+/// An element that comes next, and about which nothing is special.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Which one.
+    pub element: Element,
+    /// The one around it.
+    pub outer: Element,
+    /// How many elements are open in it, itself among them.
+    pub depth: usize,
+    /// The whole of it, when it holds a text and nothing else.
+    pub leaf: Option<Leaf>,
+}
+
+/// What an element is made of that holds a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// The text, which is not empty.
+    pub field: Field,
+    /// Its end tag, as in [`Step::End`].
+    pub end: Span,
+}
+
 /// What every walk offers, whatever the encoding.
 pub trait Steps {
     /// The next step; `None` at the end of the document. Past an error there is nothing more.
@@ -44,11 +66,12 @@ pub trait Steps {
     /// [`Malformed`] when the message cannot be read any further.
     fn step(&mut self) -> Result<Option<Step>, Malformed>;
 
-    /// Behind a Start: the Text and the tag of the End that follow, in one step, where nothing is special
-    /// about them. `None` for any other content, right or wrong, and nothing is passed.
-    fn leaf(&mut self) -> Option<(Field, Span)> {
-        None
-    }
+    /// Goes through what comes next the quick way, as far as nothing is special about it: shows each element, and
+    /// passes it where it is taken. What is in an element that holds more than a text is shown in turn, but for
+    /// texts between elements. It ends before an element that is not taken, and before a text or the End of one
+    /// that was open already. How far it comes depends on how a message is written, and it may not come
+    /// anywhere: what it does not pass are the next steps.
+    fn skim(&mut self, _take: impl FnMut(Plain) -> bool) {}
 
     /// The WBXML code page in force behind the last step: behind a Start it is the page of the
     /// content, behind an End the one that the next token will be read in. Always 0 in XML.
@@ -56,6 +79,9 @@ pub trait Steps {
 
     /// How many elements are open: 1 inside the root, 0 before and behind it.
     fn depth(&self) -> usize;
+
+    /// The element that is open at a depth: at 1 the root. [`Element::Other`] where none is.
+    fn open(&self, depth: usize) -> Element;
 }
 
 /// A walk through a message of either encoding.
@@ -115,10 +141,9 @@ impl Steps for Cursor<'_> {
         }
     }
 
-    fn leaf(&mut self) -> Option<(Field, Span)> {
-        match self {
-            Self::Xml(cursor) => cursor.leaf(),
-            Self::Wbxml(cursor) => cursor.leaf(),
+    fn skim(&mut self, take: impl FnMut(Plain) -> bool) {
+        if let Self::Xml(cursor) = self {
+            cursor.skim(take);
         }
     }
 
@@ -133,6 +158,13 @@ impl Steps for Cursor<'_> {
         match self {
             Self::Xml(cursor) => cursor.depth(),
             Self::Wbxml(cursor) => cursor.depth(),
+        }
+    }
+
+    fn open(&self, depth: usize) -> Element {
+        match self {
+            Self::Xml(cursor) => cursor.open(depth),
+            Self::Wbxml(cursor) => cursor.open(depth),
         }
     }
 }

@@ -10,9 +10,9 @@
 use std::borrow::Cow;
 
 use super::{
-    body::{Cursor, Step, Steps},
+    body::{Cursor, Leaf, Plain, Step, Steps},
     edit::Edits,
-    element::{Dtd, Element, dtd},
+    element::{Dtd, Element, Elements, dtd},
     header::{Field, Form, HeaderIndex, Prologue, PublicId, Span, WbxmlPrologue, XmlPrologue},
     malformed::Malformed,
     status::Status,
@@ -200,18 +200,16 @@ const GENERIC_ALERT: &str = "1226";
 /// Reads the body for what an older DTD has no word for.
 fn downwards(raw: &[u8], index: &HeaderIndex, to: Dtd, lossy: bool, bridged: &mut Bridged) -> Result<(), Obstacle> {
     let mut cursor = Cursor::body(raw, index)?;
-    let mut down = Down { raw, index, to, lossy, bridged, path: Vec::with_capacity(16), dropping: None, seen_body: false };
-    while let Some(step) = cursor.step()? {
+    let newer = Elements::after(to);
+    let mut down = Down { raw, index, newer, lossy, bridged, dropping: None, seen_body: false };
+    loop {
+        cursor.skim(|plain| down.take(plain));
+        let Some(step) = cursor.step()? else { break };
+        let (depth, page) = (cursor.depth(), cursor.page());
         match step {
-            Step::Start { element, tag, .. } => {
-                down.start(element, tag, cursor.page())?;
-                if let Some((field, tag)) = cursor.leaf() {
-                    down.text(field)?;
-                    down.end(tag, cursor.page());
-                }
-            }
-            Step::Text(field) => down.text(field)?,
-            Step::End { tag, .. } => down.end(tag, cursor.page()),
+            Step::Start { element, tag, .. } => down.start(element, tag, page, depth)?,
+            Step::Text(field) => down.text(cursor.open(depth - 1), cursor.open(depth), field)?,
+            Step::End { tag, .. } => down.end(tag, page, depth),
         }
     }
     if !down.seen_body {
@@ -224,81 +222,112 @@ fn downwards(raw: &[u8], index: &HeaderIndex, to: Dtd, lossy: bool, bridged: &mu
 struct Down<'a> {
     raw: &'a [u8],
     index: &'a HeaderIndex,
-    to: Dtd,
+    /// What the older DTD does not have.
+    newer: Elements,
     lossy: bool,
     bridged: &'a mut Bridged,
-    path: Vec<Open>,
-    /// An element that is being dropped: its name, where it begins, in which code page, and how many are
-    /// open around it.
-    dropping: Option<(Element, u32, u8, usize)>,
+    dropping: Option<Dropping>,
     seen_body: bool,
 }
 
-/// An element that is open, and its CmdID when it is a command that has told it.
-struct Open {
-    element: Element,
-    cmd_id: Option<Field>,
-}
-
 impl Down<'_> {
-    fn start(&mut self, element: Element, tag: Span, page: u8) -> Result<(), Obstacle> {
-        self.seen_body |= element == Element::SyncBody;
-        if element.since() > self.to && self.dropping.is_none() {
-            if !self.lossy {
-                return Err(self.obstacle(element.name(), Some(element), Status::OPTIONAL_FEATURE_NOT_SUPPORTED, tag.start));
-            }
-            self.dropping = Some((element, tag.start, page, self.path.len()));
+    /// Takes an element in which there is nothing to be seen.
+    #[inline]
+    fn take(&self, plain: Plain) -> bool {
+        if self.newer.has(plain.element) || plain.element == Element::SyncBody {
+            return false;
         }
-        self.path.push(Open { element, cmd_id: None });
+        match plain.leaf {
+            Some(Leaf { field, .. }) => self.unknown(plain.outer, plain.element, field).is_none(),
+            None => self.lossy || !matches!(plain.element, Element::Type | Element::Data),
+        }
+    }
+
+    fn start(&mut self, element: Element, tag: Span, page: u8, depth: usize) -> Result<(), Obstacle> {
+        self.seen_body |= element == Element::SyncBody;
+        if self.newer.has(element) && self.dropping.is_none() {
+            if !self.lossy {
+                // A new command has not told its CmdID as yet.
+                let command = if element.is_command() { None } else { command_around(self.raw, self.index, tag.start) };
+                let status = Status::OPTIONAL_FEATURE_NOT_SUPPORTED;
+                return Err(Obstacle::Element { name: element.name(), command, status, at: tag.start });
+            }
+            self.dropping = Some(Dropping { element, start: tag.start, page, depth });
+        }
         Ok(())
     }
 
-    fn text(&mut self, field: Field) -> Result<(), Obstacle> {
-        let [.., outer, inner] = self.path.as_mut_slice() else { return Ok(()) };
-        let text = || self.index.text(self.raw, field);
-        let (name, status) = match (outer.element, inner.element) {
-            (command, Element::CmdID) if command.is_command() => {
-                outer.cmd_id = Some(field);
-                return Ok(());
-            }
-            (Element::Alert, Element::Data) if !self.lossy && text().trim() == GENERIC_ALERT => {
-                ("Alert 1226", Status::OPTIONAL_FEATURE_NOT_SUPPORTED)
-            }
-            (Element::Meta | Element::MetInf, Element::Type) if !self.lossy && is_tnds(&text()) => {
-                ("TNDS", Status::UNSUPPORTED_MEDIA_TYPE)
-            }
-            _ => return Ok(()),
-        };
-        Err(self.obstacle(name, None, status, field.place.start))
+    fn text(&self, outer: Element, inner: Element, field: Field) -> Result<(), Obstacle> {
+        let Some((name, status)) = self.unknown(outer, inner, field) else { return Ok(()) };
+        let at = field.place.start;
+        Err(Obstacle::Element { name, command: command_around(self.raw, self.index, at), status, at })
     }
 
-    fn end(&mut self, tag: Span, page: u8) {
-        self.path.pop();
-        if let Some((element, start, before, depth)) = self.dropping
-            && depth == self.path.len()
-        {
-            let span = Span { start, end: tag.end };
-            self.bridged.replace(format!("dropped:{}", element.name()), span, wbxml::dropped(before, page));
-            self.dropping = None;
+    /// What a text says that the older version does not know.
+    #[inline]
+    fn unknown(&self, outer: Element, inner: Element, field: Field) -> Option<(&'static str, Status)> {
+        match (outer, inner) {
+            _ if self.lossy => None,
+            (Element::Alert, Element::Data) if self.index.says(self.raw, field, GENERIC_ALERT) => {
+                Some(("Alert 1226", Status::OPTIONAL_FEATURE_NOT_SUPPORTED))
+            }
+            (Element::Meta | Element::MetInf, Element::Type) if is_tnds(&self.index.text(self.raw, field)) => {
+                Some(("TNDS", Status::UNSUPPORTED_MEDIA_TYPE))
+            }
+            _ => None,
         }
     }
 
-    /// An obstacle in the innermost command; `new` is an element that was just met, and may be a command
-    /// itself, without a CmdID as yet.
-    fn obstacle(&self, name: &'static str, new: Option<Element>, status: Status, at: u32) -> Obstacle {
-        let is_new = new.is_some_and(Element::is_command);
-        let innermost = if is_new { None } else { self.path.iter().rev().find(|open| open.element.is_command()) };
-        let command = innermost.and_then(|open| {
-            let cmd_id = self.index.text(self.raw, open.cmd_id?).trim().to_owned();
-            Some(Command { element: open.element, cmd_id })
-        });
-        Obstacle::Element { name, command, status, at }
+    fn end(&mut self, tag: Span, page: u8, depth: usize) {
+        if let Some(dropped) = self.dropping.take_if(|dropping| dropping.depth > depth) {
+            let span = Span { start: dropped.start, end: tag.end };
+            self.bridged.replace(format!("dropped:{}", dropped.element.name()), span, wbxml::dropped(dropped.page, page));
+        }
     }
 }
 
+/// An element that is being dropped.
+struct Dropping {
+    element: Element,
+    /// Where it begins, in which code page, and how many elements are open in it.
+    start: u32,
+    page: u8,
+    depth: usize,
+}
+
+/// The innermost command around a place, when it has told its CmdID by then.
+#[cold]
+fn command_around(raw: &[u8], index: &HeaderIndex, at: u32) -> Option<Command> {
+    let mut cursor = Cursor::body(raw, index).ok()?;
+    // The commands that are open: how deep, which, and what their CmdID is.
+    let mut commands: Vec<(usize, Element, Option<Field>)> = Vec::new();
+    while let Some(step) = cursor.step().ok()? {
+        let depth = cursor.depth();
+        match step {
+            Step::Start { tag, .. } if tag.start >= at => break,
+            Step::Text(field) if field.place.start >= at => break,
+            Step::Start { element, .. } if element.is_command() => commands.push((depth, element, None)),
+            Step::Text(field) if cursor.open(depth) == Element::CmdID => {
+                if let Some((command, _, cmd_id)) = commands.last_mut()
+                    && *command + 1 == depth
+                {
+                    *cmd_id = Some(field);
+                }
+            }
+            Step::End { .. } => commands.retain(|(command, ..)| *command <= depth),
+            Step::Start { .. } | Step::Text(_) => {}
+        }
+    }
+    let (_, element, cmd_id) = commands.pop()?;
+    Some(Command { element, cmd_id: index.text(raw, cmd_id?).trim().to_owned() })
+}
+
 fn is_tnds(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or_default().trim();
-    TNDS.iter().any(|tnds| tnds.eq_ignore_ascii_case(essence))
+    let text = media_type.trim_start();
+    TNDS.iter().any(|tnds| match text.split_at_checked(tnds.len()) {
+        Some((essence, rest)) => essence.eq_ignore_ascii_case(tnds) && matches!(rest.trim_start().as_bytes(), [] | [b';', ..]),
+        None => false,
+    })
 }
 
 #[cfg(test)]

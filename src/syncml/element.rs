@@ -240,6 +240,56 @@ impl Element {
     }
 }
 
+/// A set of elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elements([u64; 2]);
+
+impl Elements {
+    /// These elements.
+    #[must_use]
+    pub const fn of(elements: &[Element]) -> Self {
+        let mut set = Self([0; 2]);
+        let mut rest = elements;
+        while let [element, more @ ..] = rest {
+            set = set.with(*element);
+            rest = more;
+        }
+        set
+    }
+
+    /// All elements that came after a DTD.
+    #[must_use]
+    pub const fn after(dtd: Dtd) -> Self {
+        let mut set = Self([0; 2]);
+        let mut rest = Element::ALL;
+        while let [element, more @ ..] = rest {
+            let since = element.since();
+            if since.0 > dtd.0 || since.0 == dtd.0 && since.1 > dtd.1 {
+                set = set.with(*element);
+            }
+            rest = more;
+        }
+        set
+    }
+
+    /// With one more.
+    #[must_use]
+    pub const fn with(self, element: Element) -> Self {
+        let Self([low, high]) = self;
+        let bit = 1 << (element as u32 % 64);
+        if (element as u32) < 64 { Self([low | bit, high]) } else { Self([low, high | bit]) }
+    }
+
+    /// Whether an element is one of them.
+    #[inline]
+    #[must_use]
+    pub const fn has(self, element: Element) -> bool {
+        let Self([low, high]) = self;
+        let word = if (element as u32) < 64 { low } else { high };
+        word >> (element as u32 % 64) & 1 == 1
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +318,11 @@ mod tests {
             new,
             ["Field", "Filter", "Record", "FilterType", "SourceParent", "TargetParent", "Move", "Correlator", "FieldLevel"]
         );
+        for (dtd, has) in [((1, 2), 0), ((1, 1), 9), ((1, 0), 12), ((0, 9), 73)] {
+            let set = Elements::after(dtd);
+            assert!(Element::ALL.iter().all(|element| set.has(*element) == (element.since() > dtd)));
+            assert_eq!(Element::ALL.iter().filter(|element| set.has(**element)).count(), has);
+        }
         assert_eq!([dtd("1.2"), dtd("12"), dtd("1.x"), dtd("")], [Some((1, 2)), None, None, None]);
     }
 }

@@ -228,6 +228,21 @@ impl HeaderIndex {
         }
     }
 
+    /// Whether a field has just these characters, with white space around them or not.
+    #[must_use]
+    #[inline]
+    pub fn says(&self, raw: &[u8], field: Field, characters: &str) -> bool {
+        match field.text.of(raw) {
+            // As nearly all are written: there is no white space to look for.
+            text if field.form == Form::Literal
+                && [text.first(), text.last()].iter().flatten().all(|end| end.is_ascii_graphic()) =>
+            {
+                text == characters.as_bytes()
+            }
+            _ => self.text(raw, field).trim() == characters,
+        }
+    }
+
     /// Whether values may be edited: XML, which is UTF-8, and WBXML in UTF-8, in US-ASCII or without
     /// a charset. A message in another charset is read as far as it is ASCII, and passed on or
     /// refused as it is.

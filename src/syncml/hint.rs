@@ -1,12 +1,10 @@
 //! The recommended version inside a message, for clients whose HTTP stack hides headers.
 
-use std::borrow::Cow;
-
 use super::{
-    body::{Cursor, Step, Steps},
+    body::{Cursor, Leaf, Plain, Step, Steps},
     edit::Edits,
     element::Element,
-    header::{HeaderIndex, Slot, Span},
+    header::{Field, HeaderIndex, Slot, Span},
     version::Version,
     write::fill,
 };
@@ -24,31 +22,29 @@ pub fn status_item(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Opt
     }
     let version = recommended.to_string();
     let mut cursor = Cursor::body(raw, index).ok()?;
-    let mut status = Status::default();
-    let mut path = [Element::Other; 6];
-    while let Some(step) = cursor.step().ok()? {
+    let mut status = Status { raw, index, version: &version, tag: Span::default(), header: true, said: false, place: None };
+    loop {
+        if cursor.open(COMMAND) == Element::Status {
+            let page = cursor.page();
+            cursor.skim(|plain| status.take(plain, page));
+        }
+        let step = cursor.step().ok()??;
         let depth = cursor.depth();
         match step {
-            Step::Start { element, tag, .. } => {
-                if let Some(open) = path.get_mut(depth) {
-                    *open = element;
-                }
-                if depth == COMMAND {
-                    status = Status { tag, ..Status::default() };
-                } else if let Some((field, end)) = cursor.leaf() {
-                    status.text(path, depth, &version, || index.text(raw, field));
-                    status.end(element, depth - 1, end, cursor.page());
-                }
+            Step::Start { tag, .. } if depth == COMMAND => {
+                status = Status { tag, header: true, said: false, place: None, ..status };
             }
-            Step::Text(field) => status.text(path, depth, &version, || index.text(raw, field)),
+            Step::Text(field) if cursor.open(COMMAND) == Element::Status => {
+                status.text(depth, cursor.open(depth - 1), cursor.open(depth), field);
+            }
             // What follows is not read: it costs more than everything else, and is the server's business.
             Step::End { element: Element::Status, .. } if depth == COMMAND - 1 && status.header => {
                 return status.place.filter(|_| !status.said).and_then(|slot| item(raw, index, slot, status.tag, &version));
             }
             Step::End { element, tag } => status.end(element, depth, tag, cursor.page()),
+            Step::Start { .. } | Step::Text(_) => {}
         }
     }
-    None
 }
 
 fn item(raw: &[u8], index: &HeaderIndex, slot: Slot, tag: Span, version: &str) -> Option<Edits> {
@@ -65,7 +61,11 @@ fn item(raw: &[u8], index: &HeaderIndex, slot: Slot, tag: Span, version: &str) -
 const COMMAND: usize = 3;
 
 /// A Status that is being read.
-struct Status {
+struct Status<'a> {
+    raw: &'a [u8],
+    index: &'a HeaderIndex,
+    /// The version that it is to name.
+    version: &'a str,
     tag: Span,
     /// Nothing says that it answers anything but the SyncHdr.
     header: bool,
@@ -74,14 +74,25 @@ struct Status {
     place: Option<Slot>,
 }
 
-impl Status {
-    /// Takes a text at a path.
-    fn text<'a>(&mut self, path: [Element; 6], depth: usize, version: &str, text: impl FnOnce() -> Cow<'a, str>) {
-        let [_, _, _, Element::Status, child, grandchild] = path else { return };
-        match (depth, child, grandchild) {
-            (4, Element::Cmd, _) => self.header &= text().trim() == "SyncHdr",
-            (4, Element::CmdRef, _) => self.header &= text().trim() == "0",
-            (5, Element::Item, Element::Data) => self.said |= text().trim() == version,
+impl Status<'_> {
+    /// Takes an element of it.
+    #[inline]
+    fn take(&mut self, plain: Plain, page: u8) -> bool {
+        let Some(Leaf { field, end }) = plain.leaf else {
+            return !matches!(plain.element, Element::Cmd | Element::CmdRef | Element::Data | Element::Item);
+        };
+        self.text(plain.depth, plain.outer, plain.element, field);
+        self.end(plain.element, plain.depth - 1, end, page);
+        true
+    }
+
+    /// Takes a text: how deep, and in which element of which other.
+    fn text(&mut self, depth: usize, outer: Element, element: Element, field: Field) {
+        let says = |characters| self.index.says(self.raw, field, characters);
+        match (depth - COMMAND, outer, element) {
+            (1, _, Element::Cmd) => self.header &= says(Element::SyncHdr.name()),
+            (1, _, Element::CmdRef) => self.header &= says("0"),
+            (2, Element::Item, Element::Data) => self.said |= says(self.version),
             _ => {}
         }
     }
@@ -92,12 +103,6 @@ impl Status {
         if depth == COMMAND && matches!(element, Element::Data | Element::Item) {
             self.place = Some(Slot { span: Span { start: tag.end, end: tag.end }, empty: false, page });
         }
-    }
-}
-
-impl Default for Status {
-    fn default() -> Self {
-        Self { tag: Span::default(), header: true, said: false, place: None }
     }
 }
 

@@ -1,8 +1,8 @@
 //! SyncHdr to a [`HeaderIndex`], whatever the encoding.
 
 use super::{
-    body::{Step, Steps},
-    element::Element,
+    body::{Leaf, Plain, Step, Steps},
+    element::{Element, Elements},
     header::{Encoding, Field, Form, HeaderIndex, Prologue, Slot, Span},
     limits,
     malformed::{Malformed, Problem},
@@ -39,6 +39,7 @@ pub fn header<S: Steps>(
     let prologue = prologue(walk.steps);
     let mut found = Found::default();
     let end = loop {
+        walk.steps.skim(|plain| found.take(&mut walk.seen, plain));
         match walk.next()? {
             Step::Text(_) => {}
             Step::Start { element, tag, empty } => found.child(&mut walk, element, tag, empty)?,
@@ -86,15 +87,35 @@ struct Found {
 }
 
 impl Found {
+    /// Where the value of a child of SyncHdr goes that holds a text.
+    fn value(&mut self, element: Element) -> Option<&mut Option<Field>> {
+        Some(match element {
+            Element::VerDTD => &mut self.ver_dtd,
+            Element::VerProto => &mut self.ver_proto,
+            Element::SessionID => &mut self.session_id,
+            Element::MsgID => &mut self.msg_id,
+            Element::RespURI => &mut self.resp_uri,
+            _ => return None,
+        })
+    }
+
+    /// Takes a child of SyncHdr that holds a text.
+    #[inline]
+    fn take(&mut self, seen: &mut Seen, plain: Plain) -> bool {
+        match (self.value(plain.element), plain.leaf) {
+            (Some(value), Some(leaf)) => seen.take(value, plain.element, leaf),
+            _ => false,
+        }
+    }
+
     /// Takes a child of SyncHdr, up to its End.
     fn child<S: Steps>(&mut self, walk: &mut Walk<'_, S>, element: Element, tag: Span, empty: bool) -> Result<(), Malformed> {
         walk.seen.once(element, tag)?;
+        if let Some(value) = self.value(element) {
+            *value = Some(walk.value(element, tag, empty)?);
+            return Ok(());
+        }
         match element {
-            Element::VerDTD => self.ver_dtd = Some(walk.value(element, tag, empty)?),
-            Element::VerProto => self.ver_proto = Some(walk.value(element, tag, empty)?),
-            Element::SessionID => self.session_id = Some(walk.value(element, tag, empty)?),
-            Element::MsgID => self.msg_id = Some(walk.value(element, tag, empty)?),
-            Element::RespURI => self.resp_uri = Some(walk.value(element, tag, empty)?),
             Element::Target => (self.target, _) = walk.location()?,
             Element::Source => (self.source, self.source_name) = walk.location()?,
             Element::Meta => self.meta(walk, tag, empty)?,
@@ -114,6 +135,11 @@ impl Found {
             self.meta = Some(walk.empty_slot(tag));
         }
         loop {
+            let value = &mut self.max_msg_size;
+            walk.steps.skim(|plain| match plain {
+                Plain { element: Element::MaxMsgSize, leaf: Some(leaf), .. } => Seen::default().take(value, plain.element, leaf),
+                Plain { element, .. } => element != Element::MaxMsgSize,
+            });
             match walk.next()? {
                 Step::Start { element: Element::MaxMsgSize, tag, empty } if self.max_msg_size.is_none() => {
                     self.max_msg_size = Some(walk.value(Element::MaxMsgSize, tag, empty)?);
@@ -135,16 +161,27 @@ impl Found {
 
 /// The elements of one parent that were there already.
 #[derive(Default)]
-struct Seen(u128);
+struct Seen(Elements);
 
 impl Seen {
     fn once(&mut self, element: Element, tag: Span) -> Result<(), Malformed> {
-        let bit = if element == Element::Other { 0 } else { 1u128 << (element as u32) };
-        if self.0 & bit != 0 {
+        if self.0.has(element) {
             return Err(malformed(Problem::Duplicate(element.name()), tag));
         }
-        self.0 |= bit;
+        if element != Element::Other {
+            self.0 = self.0.with(element);
+        }
         Ok(())
+    }
+
+    /// Takes a text as the value of an element, unless something is wrong with it.
+    fn take(&mut self, value: &mut Option<Field>, element: Element, leaf: Leaf) -> bool {
+        let takes = value.is_none() && !self.0.has(element) && leaf.field.text.len() <= limits::VALUE;
+        if takes {
+            self.0 = self.0.with(element);
+            *value = Some(leaf.field);
+        }
+        takes
     }
 }
 
@@ -174,19 +211,16 @@ impl<S: Steps> Walk<'_, S> {
     fn skip(&mut self) -> Result<(), Malformed> {
         let depth = self.steps.depth();
         loop {
+            self.steps.skim(|_| true);
             match self.next()? {
-                Step::Start { .. } => _ = self.steps.leaf(),
                 Step::End { .. } if self.steps.depth() < depth => return Ok(()),
-                Step::End { .. } | Step::Text(_) => {}
+                Step::Start { .. } | Step::End { .. } | Step::Text(_) => {}
             }
         }
     }
 
     /// The text of an element that holds nothing else, up to its End.
     fn value(&mut self, element: Element, tag: Span, empty: bool) -> Result<Field, Malformed> {
-        if let Some((field, _)) = self.steps.leaf() {
-            return if field.text.len() > limits::VALUE { Err(malformed(Problem::TooLarge, field.place)) } else { Ok(field) };
-        }
         let mut value = None;
         loop {
             match self.next()? {
@@ -209,6 +243,11 @@ impl<S: Steps> Walk<'_, S> {
         let mut seen = Seen::default();
         let (mut uri, mut name) = (None, None);
         loop {
+            self.steps.skim(|plain| match (plain.element, plain.leaf) {
+                (Element::LocURI, Some(leaf)) => seen.take(&mut uri, Element::LocURI, leaf),
+                (Element::LocName, Some(leaf)) => seen.take(&mut name, Element::LocName, leaf),
+                _ => false,
+            });
             match self.next()? {
                 Step::Text(_) => {}
                 Step::Start { element, tag, empty } => {

@@ -159,4 +159,9 @@ impl Steps for Cursor<'_> {
     fn depth(&self) -> usize {
         self.depth
     }
+
+    fn open(&self, depth: usize) -> Element {
+        let open = self.open.get(..self.depth).unwrap_or_default();
+        open.get(depth.wrapping_sub(1)).copied().unwrap_or(Element::Other)
+    }
 }

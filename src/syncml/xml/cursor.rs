@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        body::{Step, Steps},
+        body::{Leaf, Plain, Step, Steps},
         element::Element,
         header::{Field, Form, HeaderIndex, Prologue, Span, XmlPrologue},
         limits,
@@ -177,30 +177,52 @@ impl<'a> Cursor<'a> {
             }
             [b'<', rest @ ..] => {
                 let start = self.plain_start(rest)?;
-                let plain::Start { element, declared, .. } = start;
-                let tag = self.pass(start.len);
-                let name = Span { start: tag.start + 1, end: tag.end - 1 - declared };
-                // Inside of SyncHdr and SyncBody, one of SyncML's name spaces in another changes nothing.
-                let declares = declared > 0 && self.open.len() < 2;
-                if declares {
-                    self.scope.declare(Span { start: name.end, end: tag.end - 1 }, self.open.len());
-                }
-                self.elements += 1;
-                self.open.push(Open { element, name, declares, plain: true });
-                Some(Step::Start { element, tag, empty: false })
+                Some(self.begin(&start))
             }
             _ => {
-                let len = plain::text(rest)?;
-                // Text before a broken tag is none.
-                let followed = match rest.get(len..)? {
-                    [b'<', b'/', rest @ ..] => self.plain_end(rest).is_some(),
-                    [b'<', rest @ ..] => !self.open.is_empty() && self.is_plain_start(rest),
-                    _ => false,
-                };
-                let text = followed.then(|| self.pass(len))?;
+                let text = self.plain_text(rest).map(|len| self.pass(len))?;
                 Some(Step::Text(Field { place: text, text, form: Form::Literal }))
             }
         }
+    }
+
+    /// How long the text is that comes next, when it is plain and may stand here.
+    fn plain_text(&self, rest: &[u8]) -> Option<usize> {
+        let len = plain::text(rest)?;
+        // Text before a broken tag is none.
+        let followed = match rest.get(len..)? {
+            [b'<', b'/', rest @ ..] => self.plain_end(rest).is_some(),
+            [b'<', rest @ ..] => !self.open.is_empty() && self.is_plain_start(rest),
+            _ => false,
+        };
+        followed.then_some(len)
+    }
+
+    /// Takes a plain start tag.
+    #[inline(always)]
+    fn begin(&mut self, start: &plain::Start) -> Step {
+        let plain::Start { element, declared, .. } = *start;
+        let tag = self.pass(start.len);
+        let name = Span { start: tag.start + 1, end: tag.end - 1 - declared };
+        // Inside of SyncHdr and SyncBody, one of SyncML's name spaces in another changes nothing.
+        let declares = declared > 0 && self.open.len() < 2;
+        if declares {
+            self.scope.declare(Span { start: name.end, end: tag.end - 1 }, self.open.len());
+        }
+        self.elements += 1;
+        self.open.push(Open { element, name, declares, plain: true });
+        Step::Start { element, tag, empty: false }
+    }
+
+    /// How long text and end tag are behind a plain start tag, when both are plain. `rest` is what follows it.
+    #[inline(always)]
+    fn leaf(start: &plain::Start, rest: &[u8]) -> Option<(usize, usize)> {
+        if rest.first() == Some(&b'<') {
+            return None;
+        }
+        let text = plain::text(rest).filter(|text| *text > 0)?;
+        let [b'<', b'/', rest @ ..] = rest.get(text..)? else { return None };
+        Some((text, plain::Name::ends(start.element, rest)?))
     }
 
     #[inline(never)]
@@ -276,14 +298,45 @@ impl Steps for Cursor<'_> {
         }
     }
 
-    fn leaf(&mut self) -> Option<(Field, Span)> {
-        let rest = self.rest()?;
-        let len = plain::text(rest).filter(|len| *len > 0)?;
-        let [b'<', b'/', rest @ ..] = rest.get(len..)? else { return None };
-        let end = self.plain_end(rest)?;
-        self.close()?;
-        let text = self.pass(len);
-        Some((Field { place: text, text, form: Form::Literal }, self.pass(end)))
+    fn skim(&mut self, mut take: impl FnMut(Plain) -> bool) {
+        let open = self.open.len();
+        while let Some(rest) = self.rest() {
+            match rest {
+                [b'<', b'/', rest @ ..] => {
+                    let Some(len) = self.plain_end(rest).filter(|_| self.open.len() > open) else { return };
+                    self.close();
+                    self.tokens.at += len;
+                }
+                [b'<', rest @ ..] => {
+                    let Some(start) = self.plain_start(rest) else { return };
+                    let leaf = rest.get(start.len - 1..).and_then(|rest| Self::leaf(&start, rest));
+                    let plain = Plain {
+                        element: start.element,
+                        outer: self.open.last().map_or(Element::Other, |open| open.element),
+                        depth: self.open.len() + 1,
+                        leaf: leaf.map(|(text, end)| {
+                            let at = self.tokens.at + start.len;
+                            let (text, end) = (Span::new(at..at + text), Span::new(at + text..at + text + end));
+                            Leaf { field: Field { place: text, text, form: Form::Literal }, end }
+                        }),
+                    };
+                    if !take(plain) {
+                        return;
+                    }
+                    match leaf {
+                        Some((text, end)) => {
+                            self.elements += 1;
+                            self.tokens.at += start.len + text + end;
+                        }
+                        None => _ = self.begin(&start),
+                    }
+                }
+                _ => {
+                    let Some(len) = self.plain_text(rest).filter(|_| self.open.len() > open) else { return };
+                    self.tokens.at += len;
+                }
+            }
+        }
     }
 
     fn page(&self) -> u8 {
@@ -292,6 +345,10 @@ impl Steps for Cursor<'_> {
 
     fn depth(&self) -> usize {
         self.open.len()
+    }
+
+    fn open(&self, depth: usize) -> Element {
+        self.open.get(depth.wrapping_sub(1)).map_or(Element::Other, |open| open.element)
     }
 }
 
