@@ -121,7 +121,7 @@ async fn http<S>(stream: S, h2: bool, connection: Arc<Connection>, context: &Con
 where
     S: AsyncRead + AsyncWrite + Socket + Unpin + Send + 'static,
 {
-    let pulse = Arc::new(Pulse::new(!h2));
+    let pulse = Arc::new(Pulse::new(!h2, Arc::clone(&context.turns)));
     let stack = proxy::stack(&context.shared, Arc::clone(&connection), Arc::clone(&pulse));
     let service = TowerToHyperService::new(stack);
     let io = TokioIo::new(Noticed::new(stream, Arc::clone(&pulse)));

@@ -8,6 +8,7 @@ mod proxy_protocol;
 pub mod pulse;
 mod streams;
 pub mod tls;
+pub mod turns;
 mod workers;
 
 use std::{
@@ -32,6 +33,7 @@ use crate::{
     telemetry::{Address, Expires, Now},
 };
 use listener::Listening;
+use turns::Turns;
 
 pub use inherited::Inherited;
 pub use listener::expiries;
@@ -48,8 +50,8 @@ pub(crate) enum Phase {
     Stopping,
 }
 
-/// What connections share.
-#[derive(Debug)]
+/// What the connections of a worker share.
+#[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) shared: Arc<Shared>,
     pub(crate) phase: watch::Receiver<Phase>,
@@ -57,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) connections: Arc<Semaphore>,
     /// One for each that is being told that there are too many.
     pub(crate) turned_away: Arc<Semaphore>,
+    /// This is each worker's own.
+    pub(crate) turns: Arc<Turns>,
 }
 
 /// How often it is said how far a drain is.
@@ -112,22 +116,24 @@ impl Proxy {
         let connections = Arc::new(Semaphore::new(ceiling));
         let counted = (Arc::clone(&connections), ceiling);
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
-        let context = Arc::new(Context { shared: Arc::clone(&shared), phase: watched, connections, turned_away });
-        let runtimes: Vec<Handle> = std::iter::once(Handle::current()).chain(others.iter().cloned()).collect();
+        let turns = Arc::default();
+        let context = Context { shared: Arc::clone(&shared), phase: watched, connections, turned_away, turns };
+        let context = |runtime| (runtime, Arc::new(Context { turns: Arc::default(), ..context.clone() }));
+        let workers: Vec<(Handle, _)> = std::iter::once(Handle::current()).chain(others.iter().cloned()).map(context).collect();
         let mut bound = Vec::new();
         for listener in &settings.listeners {
-            let (listening, sockets) = Listening::bind(listener, runtimes.len(), &inherited.at(listener.address))?;
+            let (listening, sockets) = Listening::bind(listener, workers.len(), &inherited.at(listener.address))?;
             bound.push((Arc::new(listening), sockets));
         }
         let mut listening = Vec::new();
         for (on, sockets) in bound {
-            for (runtime, socket) in runtimes.iter().cycle().zip(sockets) {
+            for ((runtime, context), socket) in workers.iter().cycle().zip(sockets) {
                 // The socket belongs to the runtime that waits for it.
                 let socket = {
                     let _on = runtime.enter();
                     TcpListener::from_std(socket)?
                 };
-                runtime.spawn(listener::accept(Arc::clone(&on), socket, Arc::clone(&context), alive.clone()));
+                runtime.spawn(listener::accept(Arc::clone(&on), socket, Arc::clone(context), alive.clone()));
             }
             listening.push(on);
         }

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use noticed::Reads;
 pub use noticed::{Noticed, Socket};
 
+use super::turns::Turns;
 use crate::{
     decisions::Open,
     policy::{reason::Reason, site::Limits},
@@ -59,6 +60,8 @@ impl Moment {
 #[derive(Debug)]
 pub struct Pulse {
     born: Instant,
+    /// Those of the worker that serves the connection.
+    turns: Arc<Turns>,
     /// HTTP/1: bytes that arrive between requests begin a head. In HTTP/2 they may be a ping.
     heads_are_bytes: bool,
     under_way: AtomicU32,
@@ -98,9 +101,10 @@ pub enum Expired {
 impl Pulse {
     /// A connection that was accepted just now.
     #[must_use]
-    pub fn new(heads_are_bytes: bool) -> Self {
+    pub fn new(heads_are_bytes: bool, turns: Arc<Turns>) -> Self {
         Self {
             born: Instant::now(),
+            turns,
             heads_are_bytes,
             under_way: AtomicU32::new(0),
             requests: AtomicU32::new(0),
@@ -122,6 +126,7 @@ impl Pulse {
     #[must_use]
     pub fn request(self: &Arc<Self>) -> UnderWay {
         self.under_way.fetch_add(1, Relaxed);
+        self.turns.began();
         let number = self.requests.fetch_add(1, Relaxed) + 1;
         self.head_since.clear();
         UnderWay { pulse: Arc::clone(self), number }
@@ -209,6 +214,11 @@ impl Pulse {
     #[must_use]
     pub fn in_head(&self) -> bool {
         self.head_since.0.load(Relaxed) != 0
+    }
+
+    /// Whether the next byte begins a request of HTTP/1.
+    fn is_between_requests(&self) -> bool {
+        self.heads_are_bytes && self.under_way.load(Relaxed) == 0 && !self.in_head()
     }
 
     fn read(&self, bytes: &[u8], reads: &mut Reads) {
@@ -315,5 +325,6 @@ impl Drop for UnderWay {
         self.pulse.quiet_since.set(self.pulse.born);
         self.pulse.body_since.clear();
         self.pulse.under_way.fetch_sub(1, Relaxed);
+        self.pulse.turns.ended();
     }
 }

@@ -77,3 +77,24 @@ async fn an_address_that_comes_too_often_is_told_when_to_come_again() {
     assert_eq!(Answer::read(&mut other).await.status, 200);
     rig.lines(4).await;
 }
+
+#[tokio::test]
+async fn however_many_requests_wait_for_their_server_more_begin() {
+    const DEVICES: usize = 300;
+    const THINKS: Duration = Duration::from_secs(3);
+    let bytes = answer("1.2", "DM/1.2", "").into_bytes();
+    let upstream = Upstream::start(move |_| Does::AnswerAfter(THINKS, ok(XML, &bytes))).await;
+    let rig = Rig::start("", &[&site(upstream.address, "[\"DM/1.2\"]", "")]).await;
+    let began = std::time::Instant::now();
+    let mut devices = Vec::new();
+    for number in 0..DEVICES {
+        let mut stream = TcpStream::connect(rig.address()).await.unwrap();
+        stream.write_all(&of_device(&format!("IMEI:{number}"))).await.unwrap();
+        devices.push(stream);
+    }
+    for stream in &mut devices {
+        assert_eq!(Answer::read(stream).await.status, 200);
+    }
+    assert!(began.elapsed() < 2 * THINKS, "some had to wait for others: {:?}", began.elapsed());
+    rig.lines(DEVICES).await;
+}

@@ -82,7 +82,7 @@ async fn a_handler_that_panics_is_a_500_with_one_line_and_the_connection_goes_on
             said: std::sync::OnceLock::new(),
             alive,
         };
-        let pulse = Arc::new(Pulse::new(true));
+        let pulse = Arc::new(Pulse::new(true, Arc::default()));
         let stack = Record {
             inner: Panics { later },
             shared: Arc::clone(&shared),
@@ -112,5 +112,9 @@ async fn a_handler_that_panics_is_a_500_with_one_line_and_the_connection_goes_on
 }
 
 impl crate::server::pulse::Socket for tokio::io::DuplexStream {
+    fn poll_arrived(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
     fn discard(&self) {}
 }

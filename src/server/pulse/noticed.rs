@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    super::{heads::Heads, streams::Streams},
+    super::{heads::Heads, streams::Streams, turns::Place},
     Pulse,
 };
 
@@ -24,6 +24,7 @@ pub struct Noticed<T: Socket> {
     inner: T,
     pulse: Arc<Pulse>,
     reads: Reads,
+    place: Place,
 }
 
 /// What is read is followed, by what it is.
@@ -33,19 +34,30 @@ pub(super) enum Reads {
     Streams(Streams),
 }
 
-/// A socket that can be closed the hard way.
+/// A socket that can be looked at, and closed the hard way.
 pub trait Socket {
+    /// Ready when something has arrived that was not read.
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()>;
+
     /// What the client has not taken is thrown away when the socket is closed.
     fn discard(&self);
 }
 
 impl Socket for TcpStream {
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_read_ready(cx).map(|_| ())
+    }
+
     fn discard(&self) {
         let _ = self.set_zero_linger();
     }
 }
 
 impl Socket for Box<TlsStream<TcpStream>> {
+    fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_ref().0.poll_arrived(cx)
+    }
+
     fn discard(&self) {
         self.get_ref().0.discard();
     }
@@ -70,7 +82,7 @@ impl<T: Socket> Noticed<T> {
     #[must_use]
     pub fn new(inner: T, pulse: Arc<Pulse>) -> Self {
         let reads = if pulse.heads_are_bytes { Reads::Heads(Heads::default()) } else { Reads::Streams(Streams::default()) };
-        Self { inner, pulse, reads }
+        Self { inner, pulse, reads, place: Place::default() }
     }
 
     fn wrote<R>(&self, result: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
@@ -86,6 +98,10 @@ impl<T: Socket> Noticed<T> {
 impl<T: AsyncRead + Socket + Unpin> AsyncRead for Noticed<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        if self.pulse.is_between_requests() && self.inner.poll_arrived(cx).is_ready() {
+            let this = &mut *self;
+            ready!(this.pulse.turns.poll(&mut this.place, cx));
+        }
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let read = buf.filled().get(before..).unwrap_or_default();
         if !read.is_empty() {
