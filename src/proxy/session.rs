@@ -122,7 +122,7 @@ fn at_the_server_that_asked(judged: Judged) -> Judged {
 
 /// Decides anew, by what the store knows.
 async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> Result<Judged, Box<Ruled>> {
-    let Judged { mut exchange, .. } = judged;
+    let Judged { mut exchange, decision: judged, .. } = judged;
     Seals::check(&mut exchange, &mut remembered).await;
     let decision = if is_later(exchange.message.as_deref()) {
         match remembered.recall_pin().await {
@@ -130,8 +130,10 @@ async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> 
             None => in_the_middle(&mut exchange, &mut remembered, shared).await,
         }
     } else {
-        answers_a_notification(&mut exchange, &mut remembered).await;
-        Ok(anew(&exchange, &mut remembered).await)
+        let answers = answers_a_notification(&mut exchange, &mut remembered).await;
+        let site = &exchange.collected.site;
+        let more_is_known = answers || site.site.tries() || site.secrets.is_some();
+        Ok(if more_is_known { anew(&exchange, &mut remembered).await } else { judged })
     };
     let decision = match decision {
         Ok(decision) => decision,
@@ -224,15 +226,17 @@ fn is_whoever_started(exchange: &Exchange, decision: &Decision) -> bool {
 }
 
 /// Finds out whether the session answers a notification: the device says so (Alert 1200), or says nothing
-/// and has its session id.
-async fn answers_a_notification(exchange: &mut Exchange, remembered: &mut Remembered) {
+/// and has its session id. Whether it does.
+async fn answers_a_notification(exchange: &mut Exchange, remembered: &mut Remembered) -> bool {
     let site = exchange.collected.site.site.clone();
-    let Some(known) = exchange.message.as_deref().filter(|known| known.started_by != Some(StartedBy::Client)) else { return };
+    let Some(known) = exchange.message.as_deref().filter(|known| known.started_by != Some(StartedBy::Client)) else {
+        return false;
+    };
     if site.notification.is_none() {
-        return;
+        return false;
     }
     let session = known.index.text(exchange.plain(), known.index.session_id).into_owned();
-    let Some(notified) = remembered.take_notified(&site.name, &session).await else { return };
+    let Some(notified) = remembered.take_notified(&site.name, &session).await else { return false };
     exchange.notified = notified.version();
     let record = &mut exchange.collected.carried.open;
     record.started_by = Some(StartedBy::Server);
@@ -242,6 +246,7 @@ async fn answers_a_notification(exchange: &mut Exchange, remembered: &mut Rememb
     if let Some(known) = &mut exchange.message {
         known.started_by = Some(StartedBy::Server);
     }
+    true
 }
 
 /// Decides by the policy, and by what was learnt of servers.

@@ -1,6 +1,10 @@
 //! What an answer says of the message that it answers, and whether it leaves anything to do
 //! (OMA-TS-DM_Protocol-V1_2_1, section 8).
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::{
     body::{Cursor, Leaf, Plain, Step, Steps},
     element::Element,
@@ -144,8 +148,9 @@ fn versions(text: &str, family: Family) -> impl Iterator<Item = Version> + '_ {
 #[must_use]
 pub fn aborts(raw: &[u8], index: &HeaderIndex) -> bool {
     const SESSION_ABORT: &str = "1223";
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(SESSION_ABORT));
     // Nearly no message does: what does not hold the number need not be read.
-    if memchr::memmem::find(raw, SESSION_ABORT.as_bytes()).is_none() {
+    if FINDER.find(raw).is_none() {
         return false;
     }
     let Ok(mut cursor) = Cursor::body(raw, index) else { return false };
