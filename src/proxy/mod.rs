@@ -87,7 +87,7 @@ pub fn stack(shared: &Arc<Shared>, connection: Arc<Connection>, pulse: Arc<Pulse
     // its answer. Once it has begun it finishes, even when the device goes away.
     let stack = carry::Carry;
     // Sessions: a decision holds from the first message to the last. Behind the decision, since most of
-    // them need no memory; then it is made anew, by what the store knows.
+    // them need no memory; where the store knows more, it is made anew.
     let stack = session::Session { inner: stack, shared: Arc::clone(shared) };
     // Policy: from facts to a decision.
     let stack = decide::Decide(stack);

@@ -120,9 +120,9 @@ fn at_the_server_that_asked(judged: Judged) -> Judged {
     Judged { exchange, decision, remembered }
 }
 
-/// Decides anew, by what the store knows.
+/// Decides anew, where the store knows more than the decision was made by.
 async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> Result<Judged, Box<Ruled>> {
-    let Judged { mut exchange, decision: judged, .. } = judged;
+    let Judged { mut exchange, decision: so_far, .. } = judged;
     Seals::check(&mut exchange, &mut remembered).await;
     let decision = if is_later(exchange.message.as_deref()) {
         match remembered.recall_pin().await {
@@ -133,7 +133,7 @@ async fn recall(judged: Judged, mut remembered: Remembered, shared: &Shared) -> 
         let answers = answers_a_notification(&mut exchange, &mut remembered).await;
         let site = &exchange.collected.site;
         let more_is_known = answers || site.site.tries() || site.secrets.is_some();
-        Ok(if more_is_known { anew(&exchange, &mut remembered).await } else { judged })
+        Ok(if more_is_known { anew(&exchange, &mut remembered).await } else { so_far })
     };
     let decision = match decision {
         Ok(decision) => decision,

@@ -55,6 +55,11 @@ impl Heads {
         self.ambiguous
     }
 
+    /// Whether the next byte is the first of a request, as far as is known.
+    pub(super) const fn is_between(&self) -> bool {
+        matches!(self.at, At::RequestLine) && self.line.is_empty()
+    }
+
     /// Takes the bytes that were read.
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && self.ambiguous.is_none() {
@@ -196,6 +201,22 @@ mod tests {
         let long =
             format!("GET / HTTP/1.1\r\nX: {}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "y".repeat(100));
         assert_eq!(first(&long, &[]), None);
+    }
+
+    #[test]
+    fn between_requests_is_behind_the_body_and_before_the_next_line() {
+        let body = "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\na\r\nb";
+        for stream in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", body, CHUNKED, BARE] {
+            for cut in 1..stream.len() {
+                let (now, later) = stream.split_at(cut);
+                let mut heads = Heads::default();
+                assert!(heads.is_between());
+                heads.read(now.as_bytes());
+                assert_eq!(heads.is_between(), now == "\r\n", "{now:?}");
+                heads.read(later.as_bytes());
+                assert!(heads.is_between(), "{stream:?}");
+            }
+        }
     }
 
     proptest! {

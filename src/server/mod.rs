@@ -51,7 +51,7 @@ pub(crate) enum Phase {
 }
 
 /// What the connections of a worker share.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) shared: Arc<Shared>,
     pub(crate) phase: watch::Receiver<Phase>,
@@ -116,9 +116,11 @@ impl Proxy {
         let connections = Arc::new(Semaphore::new(ceiling));
         let counted = (Arc::clone(&connections), ceiling);
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
-        let turns = Arc::default();
-        let context = Context { shared: Arc::clone(&shared), phase: watched, connections, turned_away, turns };
-        let context = |runtime| (runtime, Arc::new(Context { turns: Arc::default(), ..context.clone() }));
+        let context = |runtime| {
+            let (shared, phase) = (Arc::clone(&shared), watched.clone());
+            let (connections, turned_away) = (Arc::clone(&connections), Arc::clone(&turned_away));
+            (runtime, Arc::new(Context { shared, phase, connections, turned_away, turns: Arc::default() }))
+        };
         let workers: Vec<(Handle, _)> = std::iter::once(Handle::current()).chain(others.iter().cloned()).map(context).collect();
         let mut bound = Vec::new();
         for listener in &settings.listeners {

@@ -13,6 +13,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 use noticed::Reads;
 pub use noticed::{Noticed, Socket};
 
-use super::turns::Turns;
+use super::turns::{Place, Turns};
 use crate::{
     decisions::Open,
     policy::{reason::Reason, site::Limits},
@@ -70,6 +71,8 @@ pub struct Pulse {
     quiet_since: Moment,
     body_since: Moment,
     blocked_since: Moment,
+    /// Something has come that waits for its turn to be read. However long that takes, it is not the client's doing.
+    waits: AtomicBool,
     /// HTTP/2: answers that have not been handed over to their end, and since when none of them went on.
     owed: AtomicU32,
     owed_since: Moment,
@@ -112,6 +115,7 @@ impl Pulse {
             quiet_since: Moment::default(),
             body_since: Moment::default(),
             blocked_since: Moment::default(),
+            waits: AtomicBool::new(false),
             owed: AtomicU32::new(0),
             owed_since: Moment::default(),
             begun: AtomicU32::new(0),
@@ -216,9 +220,16 @@ impl Pulse {
         self.head_since.0.load(Relaxed) != 0
     }
 
-    /// Whether the next byte begins a request of HTTP/1.
-    fn is_between_requests(&self) -> bool {
-        self.heads_are_bytes && self.under_way.load(Relaxed) == 0 && !self.in_head()
+    /// Whether the next byte is the first of a request; in HTTP/1, where they come one by one.
+    fn is_between(&self, reads: &Reads) -> bool {
+        matches!(reads, Reads::Heads(heads) if heads.is_between()) && self.under_way.load(Relaxed) == 0
+    }
+
+    /// Ready when a request that has arrived may begin.
+    fn poll_turn(&self, place: &mut Place, cx: &Context<'_>) -> Poll<()> {
+        let turn = self.turns.poll(place, cx);
+        self.waits.store(turn.is_pending(), Relaxed);
+        turn
     }
 
     fn read(&self, bytes: &[u8], reads: &mut Reads) {
@@ -250,7 +261,7 @@ impl Pulse {
         if let Some(since) = self.body_since.get(self.born) {
             return Some((since + limits.body_timeout, Expired::Body));
         }
-        if self.under_way.load(Relaxed) > 0 {
+        if self.under_way.load(Relaxed) > 0 || self.waits.load(Relaxed) {
             return None;
         }
         if let Some(since) = self.head_since.get(self.born) {
@@ -326,5 +337,31 @@ impl Drop for UnderWay {
         self.pulse.body_since.clear();
         self.pulse.under_way.fetch_sub(1, Relaxed);
         self.pulse.turns.ended();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_turn_is_not_taken_for_silent() {
+        let limits = Limits::default();
+        let pulse = Pulse::new(true, Arc::default());
+        assert!(pulse.deadline(&limits).is_some());
+        // So many are under way that nobody else begins at once.
+        let others = Arc::new(Pulse::new(false, Arc::clone(&pulse.turns)));
+        let under_way: Vec<_> = (0..100).map(|_| others.request()).collect();
+        let (mut place, mut waited) = (Place::default(), false);
+        std::future::poll_fn(|cx| {
+            let turn = pulse.poll_turn(&mut place, cx);
+            assert_eq!(pulse.deadline(&limits).is_none(), turn.is_pending());
+            waited |= turn.is_pending();
+            turn
+        })
+        .await;
+        assert!(waited);
+        assert!(pulse.deadline(&limits).is_some());
+        drop(under_way);
     }
 }

@@ -34,7 +34,12 @@ pub fn started_by(raw: &[u8], index: &HeaderIndex) -> Option<StartedBy> {
     const COMMAND: usize = 3;
     let mut cursor = Cursor::body(raw, index).ok()?;
     let mut commands = 0;
-    while let Some(step) = cursor.step().ok()? {
+    loop {
+        // Other commands may be large.
+        if cursor.depth() >= COMMAND && cursor.open(COMMAND) != Element::Alert {
+            cursor.skim(|_| true);
+        }
+        let step = cursor.step().ok()??;
         let depth = cursor.depth();
         match step {
             Step::Start { .. } if depth == COMMAND => {
@@ -55,5 +60,4 @@ pub fn started_by(raw: &[u8], index: &HeaderIndex) -> Option<StartedBy> {
             Step::Start { .. } | Step::Text(_) | Step::End { .. } => {}
         }
     }
-    None
 }

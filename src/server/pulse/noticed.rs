@@ -98,9 +98,9 @@ impl<T: Socket> Noticed<T> {
 impl<T: AsyncRead + Socket + Unpin> AsyncRead for Noticed<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if self.pulse.is_between_requests() && self.inner.poll_arrived(cx).is_ready() {
+        if self.pulse.is_between(&self.reads) && self.inner.poll_arrived(cx).is_ready() {
             let this = &mut *self;
-            ready!(this.pulse.turns.poll(&mut this.place, cx));
+            ready!(this.pulse.poll_turn(&mut this.place, cx));
         }
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let read = buf.filled().get(before..).unwrap_or_default();

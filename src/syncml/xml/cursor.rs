@@ -302,8 +302,8 @@ impl Steps for Cursor<'_> {
         let open = self.open.len();
         while let Some(rest) = self.rest() {
             match rest {
-                [b'<', b'/', rest @ ..] => {
-                    let Some(len) = self.plain_end(rest).filter(|_| self.open.len() > open) else { return };
+                [b'<', b'/', rest @ ..] if self.open.len() > open => {
+                    let Some(len) = self.plain_end(rest) else { return };
                     self.close();
                     self.tokens.at += len;
                 }
@@ -331,10 +331,11 @@ impl Steps for Cursor<'_> {
                         None => _ = self.begin(&start),
                     }
                 }
-                _ => {
-                    let Some(len) = self.plain_text(rest).filter(|_| self.open.len() > open) else { return };
+                _ if self.open.len() > open => {
+                    let Some(len) = self.plain_text(rest) else { return };
                     self.tokens.at += len;
                 }
+                _ => return,
             }
         }
     }
