@@ -128,7 +128,7 @@ impl Explain {
         let (policies, _) = config::load(&self.policies).map_err(|error| Failure::Usage(error.render(super::colour())))?;
         let body = inspect::read(&self.file).map_err(|error| Failure::doing(self.file.display(), error))?;
         let request = self.request(body.into(), &policies.versions);
-        let Some(site) = policies.site(&request.host, &request.path) else {
+        let Some(site) = policies.site(&request.host, &request.path).and_then(|at| policies.sites.get(at)) else {
             return print(if self.json { text::no_site_json(&request) } else { text::no_site(&request, &policies) });
         };
         let learnt = learnt(&policies, site)?;

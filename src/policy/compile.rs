@@ -6,6 +6,7 @@ use super::{
     diagnostic::{Code, Diagnostic, Source},
     document::File,
     lint,
+    routing::Routes,
     site::Policies,
 };
 
@@ -81,8 +82,9 @@ pub fn compile(sources: &[Source]) -> Compiled {
     });
     let policies = match process {
         Some(settings) if !diagnostics.iter().any(Diagnostic::is_error) => {
-            let sites = sites.into_iter().map(|read| Arc::new(read.site)).collect();
-            Some(Policies { settings, versions, sites })
+            let sites: Vec<_> = sites.into_iter().map(|read| Arc::new(read.site)).collect();
+            let routes = Routes::of(&sites);
+            Some(Policies { settings, versions, sites, routes })
         }
         _ => None,
     };

@@ -1,22 +1,56 @@
 //! Host and path to a site.
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::HashMap, net::Ipv6Addr, sync::Arc};
 
 use super::site::{Policies, Site};
 
+/// The sites by their hosts, so that a thousand of them cost a request no more than one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Routes {
+    /// By a whole name or address, and by what follows the `*` of `*.suffix`.
+    exact: HashMap<Box<str>, Vec<usize>>,
+    below: HashMap<Box<str>, Vec<usize>>,
+    any: Vec<usize>,
+}
+
+impl Routes {
+    pub(super) fn of(sites: &[Arc<Site>]) -> Self {
+        let mut routes = Self::default();
+        for (at, site) in sites.iter().enumerate() {
+            for pattern in &site.hosts {
+                let of_host = match pattern.strip_prefix('*') {
+                    Some("") => &mut routes.any,
+                    Some(suffix) => routes.below.entry(suffix.into()).or_default(),
+                    None => routes.exact.entry(pattern.clone()).or_default(),
+                };
+                of_host.push(at);
+            }
+        }
+        routes
+    }
+
+    /// The sites of the pattern that names a host best.
+    fn of_host(&self, host: &str) -> &[usize] {
+        let host = canonical(host);
+        let exact = self.exact.get(&*host);
+        // Something stands before the dot.
+        let longer = || host.match_indices('.').map(|(at, _)| at).filter(|at| *at > 0 && !self.below.is_empty());
+        exact.or_else(|| longer().find_map(|at| self.below.get(host.get(at..)?))).unwrap_or(&self.any)
+    }
+}
+
 impl Policies {
     /// The site for a host, as it was sent (with a port, brackets, a dot at the end, in any case), and a
-    /// path without its query.
+    /// path without its query: its index in `sites`.
     ///
     /// The host is looked up first, as itself, then by the longest `*.suffix`, then as `*`; among the
     /// sites of that host the longest prefix of the path decides. When none of them has the path, no
     /// other host is tried: a request never reaches a site that its host does not name best.
     #[must_use]
-    pub fn site(&self, host: &str, path: &str) -> Option<&Arc<Site>> {
-        let host = bare(host);
-        let best = self.sites.iter().flat_map(|site| &site.hosts).filter_map(|pattern| rank(pattern, host)).max()?;
-        let of_host = self.sites.iter().filter(|site| site.hosts.iter().any(|pattern| rank(pattern, host) == Some(best)));
-        of_host.filter(|site| is_prefix(&site.path, path)).max_by_key(|site| site.path.len())
+    pub fn site(&self, host: &str, path: &str) -> Option<usize> {
+        let prefix = |at: &usize| self.sites.get(*at).map(|site| &*site.path);
+        let of_host = self.routes.of_host(bare(host)).iter().copied();
+        of_host.filter(|at| prefix(at).is_some_and(|prefix| is_prefix(prefix, path))).max_by_key(|at| prefix(at).map(str::len))
     }
 }
 
@@ -24,8 +58,12 @@ impl Site {
     /// Whether a host is one of the site's. A site for any host claims none.
     #[must_use]
     pub fn is_at(&self, host: &str) -> bool {
-        let host = bare(host);
-        !host.is_empty() && self.hosts.iter().any(|pattern| rank(pattern, host).is_some_and(|rank| rank > 0))
+        let host = canonical(bare(host));
+        self.hosts.iter().any(|pattern| match pattern.strip_prefix('*') {
+            Some("") => false,
+            Some(suffix) => host.strip_suffix(suffix).is_some_and(|before| !before.is_empty()),
+            None => **pattern == *host,
+        })
     }
 }
 
@@ -42,24 +80,14 @@ fn bare(host: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// How well a pattern names a host: exactly best, then the longer suffix, then `*`.
-fn rank(pattern: &str, host: &str) -> Option<usize> {
-    if pattern == "*" {
-        return Some(0);
+/// A host as policies have it: IPv6 addresses can be written in many ways, and names in any case.
+fn canonical(host: &str) -> Cow<'_, str> {
+    if host.contains(':')
+        && let Ok(address) = host.parse::<Ipv6Addr>()
+    {
+        return Cow::Owned(address.to_string());
     }
-    if let Some(suffix) = pattern.strip_prefix('*') {
-        // Something stands before the dot.
-        let start = host.len().checked_sub(suffix.len()).filter(|start| *start > 0)?;
-        return host.get(start..).filter(|end| end.eq_ignore_ascii_case(suffix)).map(|_| suffix.len());
-    }
-    let same = pattern.eq_ignore_ascii_case(host) || is_same_address(pattern, host);
-    same.then_some(usize::MAX)
-}
-
-/// IPv6 addresses can be written in many ways.
-fn is_same_address(pattern: &str, host: &str) -> bool {
-    let address = |text: &str| text.contains(':').then(|| text.parse::<core::net::Ipv6Addr>().ok()).flatten();
-    address(pattern).is_some_and(|pattern| address(host) == Some(pattern))
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }
 }
 
 /// Whether a path is a prefix, or what follows it begins a new segment.
@@ -72,19 +100,27 @@ fn is_prefix(prefix: &str, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
     use crate::policy::{Source, compile};
 
-    #[test]
-    fn the_host_is_found_first_and_then_the_longest_path() {
-        let site = |name: &str, host: &str, path: &str| Source {
+    fn policies(sites: &[(String, &str, &str)]) -> Policies {
+        let mut sources =
+            vec![Source { name: "proxy.toml".into(), text: "[[listener]]\nname = \"d\"\naddress = \"127.0.0.1:0\"\n".into() }];
+        sources.extend(sites.iter().map(|(name, host, path)| Source {
             name: format!("{name}.toml"),
             text: format!(
                 "[site]\nname = \"{name}\"\nhosts = [\"{host}\"]\npath = \"{path}\"\n[[server]]\nname = \"s\"\nurl = \"http://a\"\nspeaks = [\"1.2\"]\n"
             ),
-        };
-        let process = "[[listener]]\nname = \"d\"\naddress = \"127.0.0.1:0\"\n".to_owned();
-        let policies = compile(&[
-            Source { name: "proxy.toml".into(), text: process },
+        }));
+        compile(&sources).policies.expect("valid")
+    }
+
+    #[test]
+    fn the_host_is_found_first_and_then_the_longest_path() {
+        let site = |name: &str, host: &'static str, path: &'static str| (name.to_owned(), host, path);
+        let policies = policies(&[
             site("any", "*", "/"),
             site("exact", "dm.a.example", "/"),
             site("exact-dm", "dm.a.example", "/dm"),
@@ -94,7 +130,6 @@ mod tests {
             site("six", "[2001:db8::1]", "/"),
             site("four", "192.0.2.1", "/"),
         ]);
-        let policies = policies.policies.expect("valid");
         for (host, path, expected) in [
             ("dm.a.example", "/", "exact"),
             ("DM.A.Example.:8080", "/", "exact"),
@@ -119,8 +154,37 @@ mod tests {
             ("[2001:db8::2]", "/", "any"),
             ("192.0.2.1:80", "/", "four"),
         ] {
-            let found = policies.site(host, path).map_or("-", |site| &site.name);
+            let found = policies.site(host, path).map_or("-", |at| &policies.sites[at].name);
             assert_eq!(found, expected, "{host} {path}");
+        }
+    }
+
+    proptest! {
+        /// By the words of [`Policies::site`], without an index.
+        #[test]
+        fn looking_through_all_of_them_finds_the_same(
+            sites in vec((select(vec!["a", "b.a", "*.a", "*.b.a", "*"]), select(vec!["/", "/x", "/x/y", "/z"])), 1..9),
+            labels in vec(select(vec!["a", "B", "b", "c", ""]), 1..5),
+            path in select(vec!["/", "/x", "/x/", "/x/y/w", "/xy", "*"]),
+        ) {
+            let mut known: Vec<(String, &str, &str)> = Vec::new();
+            for (host, path) in sites {
+                if !known.iter().any(|(_, others, at)| (host, path) == (*others, *at)) {
+                    known.push((format!("s{}", known.len()), host, path));
+                }
+            }
+            let host = labels.join(".");
+            let name = host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase();
+            let rank = |pattern: &str| match pattern.strip_prefix('*') {
+                Some(suffix) => (suffix.is_empty() || name.len() > suffix.len() && name.ends_with(suffix)).then_some(suffix.len()),
+                None => (pattern == name).then_some(usize::MAX),
+            };
+            let best = known.iter().filter_map(|(_, host, _)| rank(host)).max();
+            let of_host = known.iter().filter(|(_, host, _)| best.is_some() && rank(host) == best);
+            let longest = of_host.filter(|(_, _, prefix)| is_prefix(prefix, path)).max_by_key(|(_, _, prefix)| prefix.len());
+            let policies = policies(&known);
+            let found = policies.site(&host, path).map(|at| policies.sites[at].name.to_string());
+            prop_assert_eq!(found, longest.map(|(name, ..)| name.clone()));
         }
     }
 }

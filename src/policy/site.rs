@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{glob::Glob, reason::Verdict};
+use super::{glob::Glob, reason::Verdict, routing::Routes};
 use crate::syncml::{
     alert::StartedBy,
     header::Encoding,
@@ -29,6 +29,8 @@ pub struct Policies {
     pub versions: VersionTable,
     /// The sites, in the order of their files' names.
     pub sites: Vec<Arc<Site>>,
+    /// Where each host's are among them.
+    pub(super) routes: Routes,
 }
 
 /// What devices address, and the servers behind it.

@@ -69,8 +69,7 @@ impl Live {
     /// The site for a host and path.
     #[must_use]
     pub fn site(&self, host: &str, path: &str) -> Option<&Arc<LiveSite>> {
-        let site = self.policies.site(host, path)?;
-        self.sites.iter().find(|live| Arc::ptr_eq(&live.site, site))
+        self.sites.get(self.policies.site(host, path)?)
     }
 
     /// Every site, in the order of the policies.
