@@ -56,6 +56,8 @@ pub struct Leaf {
     pub field: Field,
     /// Its end tag, as in [`Step::End`].
     pub end: Span,
+    /// The WBXML code page in force behind that, as [`Steps::page`] gives it.
+    pub page: u8,
 }
 
 /// What every walk offers, whatever the encoding.
@@ -71,7 +73,7 @@ pub trait Steps {
     /// texts between elements. It ends before an element that is not taken, and before a text or the End of one
     /// that was open already. How far it comes depends on how a message is written, and it may not come
     /// anywhere: what it does not pass are the next steps.
-    fn skim(&mut self, _take: impl FnMut(Plain) -> bool) {}
+    fn skim(&mut self, take: impl FnMut(Plain) -> bool);
 
     /// The WBXML code page in force behind the last step: behind a Start it is the page of the
     /// content, behind an End the one that the next token will be read in. Always 0 in XML.
@@ -142,8 +144,9 @@ impl Steps for Cursor<'_> {
     }
 
     fn skim(&mut self, take: impl FnMut(Plain) -> bool) {
-        if let Self::Xml(cursor) = self {
-            cursor.skim(take);
+        match self {
+            Self::Xml(cursor) => cursor.skim(take),
+            Self::Wbxml(cursor) => cursor.skim(take),
         }
     }
 
@@ -168,3 +171,6 @@ impl Steps for Cursor<'_> {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

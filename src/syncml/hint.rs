@@ -25,8 +25,7 @@ pub fn status_item(raw: &[u8], index: &HeaderIndex, recommended: Version) -> Opt
     let mut status = Status { raw, index, version: &version, tag: Span::default(), header: true, said: false, place: None };
     loop {
         if cursor.open(COMMAND) == Element::Status {
-            let page = cursor.page();
-            cursor.skim(|plain| status.take(plain, page));
+            cursor.skim(|plain| status.take(plain));
         }
         let step = cursor.step().ok()??;
         let depth = cursor.depth();
@@ -77,8 +76,8 @@ struct Status<'a> {
 impl Status<'_> {
     /// Takes an element of it.
     #[inline]
-    fn take(&mut self, plain: Plain, page: u8) -> bool {
-        let Some(Leaf { field, end }) = plain.leaf else {
+    fn take(&mut self, plain: Plain) -> bool {
+        let Some(Leaf { field, end, page }) = plain.leaf else {
             return !matches!(plain.element, Element::Cmd | Element::CmdRef | Element::Data | Element::Item);
         };
         self.text(plain.depth, plain.outer, plain.element, field);

@@ -176,7 +176,8 @@ impl Seen {
 
     /// Takes a text as the value of an element, unless something is wrong with it.
     fn take(&mut self, value: &mut Option<Field>, element: Element, leaf: Leaf) -> bool {
-        let takes = value.is_none() && !self.0.has(element) && leaf.field.text.len() <= limits::VALUE;
+        let len = leaf.field.place.len().max(leaf.field.text.len());
+        let takes = value.is_none() && !self.0.has(element) && len <= limits::VALUE;
         if takes {
             self.0 = self.0.with(element);
             *value = Some(leaf.field);

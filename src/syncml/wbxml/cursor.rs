@@ -2,15 +2,20 @@
 
 use super::{
     head::Head,
+    token::{CODE, CONTENT, END, LITERAL},
     tokens::{Piece, Tag, Token, Tokens},
 };
 use crate::syncml::{
-    body::{Step, Steps},
+    body::{Leaf, Plain, Step, Steps},
     element::Element,
     header::{Field, Form, HeaderIndex, Prologue, Span},
     limits,
     malformed::{Malformed, Problem},
 };
+
+/// The tags with content, without attributes, that a code page names.
+const PLAIN_FIRST: u8 = CONTENT | LITERAL + 1;
+const PLAIN_LAST: u8 = CONTENT | CODE;
 
 /// A walk through a WBXML message.
 #[derive(Clone, Debug)]
@@ -150,6 +155,41 @@ impl Steps for Cursor<'_> {
         let step = self.advance();
         self.done = !matches!(step, Ok(Some(_)));
         step
+    }
+
+    fn skim(&mut self, mut take: impl FnMut(Plain) -> bool) {
+        let open = self.depth;
+        if open == 0 || self.done || self.ending.is_some() || self.ahead.is_some() {
+            return;
+        }
+        loop {
+            let (at, page) = self.tokens.peek();
+            match self.tokens.raw().get(at).copied() {
+                Some(END) if self.depth > open => {
+                    self.depth -= 1;
+                    self.tokens.go(at + 1, page);
+                }
+                Some(first @ PLAIN_FIRST..=PLAIN_LAST) if self.elements < limits::ELEMENTS => {
+                    let outer = self.open(self.depth);
+                    let Some(place) = self.open.get_mut(self.depth) else { return };
+                    let element = Element::from_token(page, first & CODE);
+                    let text = self.tokens.peek_text(at + 1);
+                    let leaf = text.map(|(field, end)| Leaf { field, end: Span::new(end..end + 1), page });
+                    if !take(Plain { element, outer, depth: self.depth + 1, leaf }) {
+                        return;
+                    }
+                    self.elements += 1;
+                    if let Some((_, end)) = text {
+                        self.tokens.go(end + 1, page);
+                    } else {
+                        *place = element;
+                        self.depth += 1;
+                        self.tokens.go(at + 1, page);
+                    }
+                }
+                _ => return,
+            }
+        }
     }
 
     fn page(&self) -> u8 {

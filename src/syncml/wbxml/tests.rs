@@ -1,5 +1,6 @@
 //! Fixtures are written by hand, byte by byte, from the token tables.
 
+mod skim;
 mod walks;
 
 use bytes::Bytes;

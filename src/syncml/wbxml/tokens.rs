@@ -203,6 +203,31 @@ impl<'a> Tokens<'a> {
         }))
     }
 
+    /// Where the next token begins, and in which code page, when no more than one page switch stands before it.
+    #[inline(always)]
+    pub(crate) fn peek(&self) -> (usize, u8) {
+        match self.raw.get(self.at..) {
+            Some([SWITCH_PAGE, page, ..]) => (self.at + 2, *page),
+            _ => (self.at, self.page),
+        }
+    }
+
+    /// The text that stands there, when it is a single piece, not empty, and an END follows it: the text, and
+    /// where the END stands.
+    #[inline(always)]
+    pub(crate) fn peek_text(&self, at: usize) -> Option<(Field, usize)> {
+        let first = self.raw.get(at).copied().filter(|first| matches!(*first, STR_I | OPAQUE))?;
+        let mut ahead = Tokens { at: at + 1, ..*self };
+        let field = ahead.piece(first, at).ok()??.field(self.raw);
+        (!field.text.is_empty() && self.raw.get(ahead.at) == Some(&END)).then_some((field, ahead.at))
+    }
+
+    /// Goes on elsewhere, with another code page in force.
+    #[inline(always)]
+    pub(crate) fn go(&mut self, at: usize, page: u8) {
+        (self.at, self.page) = (at, page);
+    }
+
     /// Nothing but processing instructions up to the last byte.
     pub(crate) fn only_instructions(&mut self) -> Result<(), Malformed> {
         while self.at < self.raw.len() {

@@ -317,7 +317,7 @@ impl Steps for Cursor<'_> {
                         leaf: leaf.map(|(text, end)| {
                             let at = self.tokens.at + start.len;
                             let (text, end) = (Span::new(at..at + text), Span::new(at + text..at + text + end));
-                            Leaf { field: Field { place: text, text, form: Form::Literal }, end }
+                            Leaf { field: Field { place: text, text, form: Form::Literal }, end, page: 0 }
                         }),
                     };
                     if !take(plain) {
