@@ -244,7 +244,8 @@ pub(super) async fn answered_here(exchange: Exchange, mut remembered: Remembered
     let last = account.and_then(|account| account.injected.list.last().map(|one| one.answer.clone())).unwrap_or_default();
     let Some(known) = message else { return refuse::http_400("", carried) };
     let message = reply::nothing_more(&plain, &known.index, &last);
-    Ruled::answered(refuse::syncml(message, &collected.parts, &known, &collected.site, None), carried)
+    let content_type = collected.parts.headers.get(http::header::CONTENT_TYPE);
+    Ruled::answered(refuse::syncml(message, content_type, &known, &collected.site, None), carried)
 }
 
 /// Puts the next step into an answer, or the one that was put there before when the device asks again.

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Version, header, request::Parts, response, uri::PathAndQuery};
+use http::{HeaderMap, Request, Response, StatusCode, Version, header, response, uri::PathAndQuery};
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     decode::integrity,
     exchange::{Carried, Known, Ruled, hint_headers},
     gather::Gone,
-    headers,
+    headers::{self, AskedWith},
     live::LiveSite,
     refuse,
     remembered::Remembered,
@@ -57,6 +57,8 @@ pub(super) struct Return {
     pub(super) enforce: bool,
     /// What the carrier `account` has to do.
     pub(super) account: Option<Box<Accounting>>,
+    /// Of the request's head, when the answer is to be bridged.
+    pub(super) asked_with: Option<Box<AskedWith>>,
 }
 
 /// Whether a hint may go into the body. A client tells MaxMsgSize at the beginning of a session, so
@@ -96,13 +98,11 @@ pub(super) fn towards_device(mut head: response::Parts, returns: &Return, carrie
     head
 }
 
-/// Makes an answer fit for the device. `plain` is the request's body, and `parts` its head, which is there
-/// when the answer may have to be written anew. No `async fn`, which would keep room for everything that it is
-/// given twice.
+/// Makes an answer fit for the device. `plain` is the request's body. No `async fn`, which would keep room for
+/// everything that it is given twice.
 pub(super) fn annotate(
     arrived: Arrived,
     mut returns: Box<Return>,
-    parts: Option<&Parts>,
     plain: &Bytes,
     mut carried: Carried,
 ) -> impl Future<Output = Box<Ruled>> {
@@ -142,8 +142,7 @@ pub(super) fn annotate(
                     return Ruled::http(StatusCode::BAD_GATEWAY, Verdict::Fail, Reason::UpstreamMalformed, "", carried);
                 }
                 Back::CannotCome(obstacle, reason) => {
-                    let Some(parts) = parts else { return refuse::broke_off(Gone::Broken, carried) };
-                    return cannot_come(obstacle.as_ref(), reason, &returns, parts, plain, &read, head, carried);
+                    return cannot_come(obstacle.as_ref(), reason, &returns, plain, &read, head, carried);
                 }
             }
         } else if returns.enforce && !read.protected {
@@ -327,7 +326,6 @@ fn cannot_come(
     obstacle: Option<&Obstacle>,
     reason: Reason,
     returns: &Return,
-    parts: &Parts,
     plain: &Bytes,
     answer: &Read,
     head: response::Parts,
@@ -338,13 +336,15 @@ fn cannot_come(
         Some(Obstacle::Malformed(_)) | None => "the server's answer",
     };
     carried.cannot_bridge(reason, what);
-    let Some(known) = &returns.known else { return refuse::broke_off(Gone::Broken, carried) };
+    let (Some(known), Some(asked_with)) = (&returns.known, &returns.asked_with) else {
+        return refuse::broke_off(Gone::Broken, carried);
+    };
     carried.open.syncml_status = Some(syncml::status::Status::BAD_GATEWAY.0);
-    tell_server(obstacle, returns, parts, known, plain, answer, &head.headers, &mut carried);
+    tell_server(obstacle, returns, asked_with, known, plain, answer, &head.headers, &mut carried);
     let message = reply::cannot_come(plain, &known.index);
     let mut like = Response::from_parts(head, ());
     *like.status_mut() = StatusCode::OK;
-    let mut response = refuse::syncml(message, parts, known, &returns.site, Some(like));
+    let mut response = refuse::syncml(message, asked_with.content_type.as_ref(), known, &returns.site, Some(like));
     refuse::hinted(&mut response, &returns.decision, &mut carried);
     Ruled::answered(response, carried)
 }
@@ -355,7 +355,7 @@ fn cannot_come(
 fn tell_server(
     obstacle: Option<&Obstacle>,
     returns: &Return,
-    parts: &Parts,
+    asked_with: &AskedWith,
     known: &Known,
     plain: &Bytes,
     answer: &Read,
@@ -368,11 +368,7 @@ fn tell_server(
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = returns.target.clone().into();
     let headers = request.headers_mut();
-    for name in [header::HOST, header::USER_AGENT, header::VIA, headers::DECISION.clone()] {
-        if let Some(value) = parts.headers.get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
+    asked_with.again(headers, &carried.open);
     if let Some(content_type) = answered.get(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, content_type.clone());
     }

@@ -15,7 +15,7 @@ use super::{
     exchange::{Body, Exchange, Judged, Known, Ruled},
     framing,
     gather::Gone,
-    headers,
+    headers::{self, AskedWith},
     live::LiveSite,
     refuse,
     remembered::{Remembered, ends},
@@ -150,17 +150,23 @@ impl Conversation {
         match answer {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => refuse::failed(Failure::Broke, carried),
             Ok(response) if reads && bootstrap::is_bootstrap(&self.site, &response, limits.body) => {
-                bootstrap::annotate(response, &self.returns(None, decision, None), carried).await
+                bootstrap::annotate(response, &self.returns(None, decision, None, None), carried).await
             }
-            Ok(response) => annotate::through(response, &self.returns(None, decision, None), carried),
+            Ok(response) => annotate::through(response, &self.returns(None, decision, None, None), carried),
             Err(failure) => refuse::failed(failure, carried),
         }
     }
 
-    fn returns(self, known: Option<Box<Known>>, decision: Decision, account: Option<Box<Accounting>>) -> Box<Return> {
+    fn returns(
+        self,
+        known: Option<Box<Known>>,
+        decision: Decision,
+        account: Option<Box<Accounting>>,
+        asked_with: Option<Box<AskedWith>>,
+    ) -> Box<Return> {
         let enforce = self.site.site.mode == Mode::Enforce;
         let Self { site, address, host, asked, target, .. } = self;
-        Box::new(Return { site, decision, host, asked, address, target, known, enforce, account })
+        Box::new(Return { site, decision, host, asked, address, target, known, enforce, account, asked_with })
     }
 
     /// Sends a message, in other versions too where that is to be tried, and sees to what is remembered. No
@@ -179,10 +185,10 @@ impl Conversation {
             let needs = arrived::needs(&exchange, &decision, &self.site, remembered.is_some());
             arrived::only_readable(&mut exchange.collected.parts.headers, needs);
             let mut trial = Trial::new(&exchange, &decision);
-            let keeps = trial.is_some() || decision.verdict() == Verdict::Bridge || self.upstream.has_choice();
+            let keeps = trial.is_some() || self.upstream.has_choice();
             let mut tried = Vec::new();
             let mut attempts = 0;
-            let arrived = loop {
+            let (arrived, asked_with) = loop {
                 // Nobody waits for an answer to another attempt any more.
                 if attempts > 0 && Instant::now() >= deadline {
                     exchange.collected.carried.open.upstream = Some(began.elapsed());
@@ -193,6 +199,8 @@ impl Conversation {
                 if let Some(translated) = &translated {
                     exchange.collected.carried.edited(translated.names.iter().cloned());
                 }
+                let bridges = decision.verdict() == Verdict::Bridge;
+                let asked_with = bridges.then(|| AskedWith::of(&exchange.collected.parts.headers));
                 let request = self.request(&mut exchange, keeps, translated.as_ref());
                 attempts += 1;
                 exchange.collected.carried.open.attempts = Some(attempts);
@@ -215,9 +223,9 @@ impl Conversation {
                     Ok(arrived) => arrived,
                     Err(gone) => return refuse::broke_off(gone, exchange.collected.carried),
                 };
-                let Some(trial) = &mut trial else { break arrived };
+                let Some(trial) = &mut trial else { break (arrived, asked_with) };
                 let learnt = remembered.as_ref().and_then(|remembered| remembered.learnt().get(decision.server()));
-                let Told::Refused(named) = trial.hear(&arrived, learnt) else { break arrived };
+                let Told::Refused(named) = trial.hear(&arrived, learnt) else { break (arrived, asked_with) };
                 match self.next(&exchange, &decision, trial, &named, remembered.as_deref()) {
                     Some((next, body)) => {
                         // Whatever becomes of it: this is what the server is asked with now.
@@ -233,9 +241,8 @@ impl Conversation {
                 exchange.collected.carried.open.store = Some(remembered.name());
             }
             let plain = exchange.plain().clone();
-            let parts = keeps.then_some(exchange.collected.parts);
-            let returns = self.returns(exchange.message, decision, exchange.account);
-            annotate::annotate(arrived, returns, parts.as_ref(), &plain, exchange.collected.carried).await
+            let returns = self.returns(exchange.message, decision, exchange.account, asked_with);
+            annotate::annotate(arrived, returns, &plain, exchange.collected.carried).await
         }
     }
 

@@ -10,6 +10,7 @@ use http::{
 
 use super::exchange::{Carried, Connection};
 use crate::{
+    decisions::Open,
     syncml::{media_type, version::Forms},
     upstream::Incoming,
 };
@@ -130,8 +131,39 @@ pub(super) fn towards_server(headers: &mut HeaderMap, version: Version, host: &s
         headers.insert(&OURS[4], certificate.header.clone());
     }
     via(headers, version);
-    if let Ok(id) = HeaderValue::from_str(carried.open.id()) {
+    decision(headers, &carried.open);
+}
+
+fn decision(headers: &mut HeaderMap, open: &Open) {
+    if let Ok(id) = HeaderValue::from_str(open.id()) {
         headers.insert(&DECISION, id);
+    }
+}
+
+/// What is needed of a request's head, as the server got it, when the answer cannot cross the bridge.
+#[derive(Debug)]
+pub(super) struct AskedWith {
+    pub(super) content_type: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    via: Option<HeaderValue>,
+}
+
+impl AskedWith {
+    pub(super) fn of(headers: &HeaderMap) -> Box<Self> {
+        let value = |name| headers.get(name).cloned();
+        let (host, user_agent) = (value(header::HOST), value(header::USER_AGENT));
+        Box::new(Self { content_type: value(header::CONTENT_TYPE), host, user_agent, via: value(header::VIA) })
+    }
+
+    /// Says to the server once more who asks.
+    pub(super) fn again(&self, headers: &mut HeaderMap, open: &Open) {
+        for (name, value) in [(header::HOST, &self.host), (header::USER_AGENT, &self.user_agent), (header::VIA, &self.via)] {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+        decision(headers, open);
     }
 }
 
@@ -167,7 +199,7 @@ pub(super) fn agree(headers: &mut HeaderMap, body: &Incoming) {
 /// Makes the parameters of Content-Type say what the body says.
 pub(super) fn name_versions(headers: &mut HeaderMap, forms: &Forms) {
     let Some(theirs) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return };
-    let ours = media_type::rewrite(theirs, &forms.version.to_string(), &forms.dtd);
+    let ours = media_type::rewrite(theirs, &forms.version.text(), &forms.dtd);
     if ours != theirs
         && let Ok(value) = HeaderValue::try_from(ours)
     {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
     body::Answer,
@@ -36,7 +36,7 @@ pub(super) fn refuse(exchange: Exchange, decision: &Decision) -> Box<Ruled> {
     let carried = collected.carried;
     match (collected.body, message) {
         (Body::Read { plain, .. }, Some(known)) => {
-            server_3(&plain, &known, decision.status(), decision, &collected.parts, &collected.site, carried)
+            server_3(&plain, &known, decision.status(), decision, &collected.parts.headers, &collected.site, carried)
         }
         (Body::Read { .. }, None) => {
             let detail = malformed.map(|malformed| malformed.to_string()).unwrap_or_default();
@@ -97,11 +97,12 @@ pub(super) fn cannot_go(exchange: Exchange, obstacle: &Obstacle, decision: &Deci
     };
     if known.first {
         let status = Status::PROTOCOL_VERSION_NOT_SUPPORTED;
-        return server_3(&plain, &known, status, decision, &collected.parts, &collected.site, carried);
+        return server_3(&plain, &known, status, decision, &collected.parts.headers, &collected.site, carried);
     }
     carried.open.syncml_status = Some(status.0);
     let message = reply::cannot_go(&plain, &known.index, obstacle);
-    let mut response = syncml(message, &collected.parts, &known, &collected.site, None);
+    let content_type = collected.parts.headers.get(header::CONTENT_TYPE);
+    let mut response = syncml(message, content_type, &known, &collected.site, None);
     hinted(&mut response, decision, &mut carried);
     Ruled::answered(response, carried)
 }
@@ -112,14 +113,14 @@ fn server_3(
     known: &Known,
     status: Status,
     decision: &Decision,
-    parts: &Parts,
+    headers: &HeaderMap,
     site: &LiveSite,
     mut carried: Carried,
 ) -> Box<Ruled> {
     let (recommended, supported) = (decision.recommended(), decision.supported());
     let table = carried.live.versions();
     let message = reply::refusal(plain, &known.index, &reply::Refusal { status, supported, recommended, table });
-    let mut response = syncml(message, parts, known, site, None);
+    let mut response = syncml(message, headers.get(header::CONTENT_TYPE), known, site, None);
     carried.open.syncml_status = Some(status.0);
     hinted(&mut response, decision, &mut carried);
     Ruled::answered(response, carried)
@@ -132,16 +133,16 @@ pub(super) fn hinted(response: &mut Response<Answer>, decision: &Decision, carri
     }
 }
 
-/// A response with a message that protover wrote, in answer to the request: its own media type,
-/// with the versions that the message has. `like` is a server's head to keep, when there is one.
+/// A response with a message that protover wrote, in answer to the request: with that one's media type, which
+/// names the versions that the message has. `like` is a server's head to keep, when there is one.
 pub(super) fn syncml(
     message: Vec<u8>,
-    parts: &Parts,
+    theirs: Option<&HeaderValue>,
     known: &Known,
     site: &LiveSite,
     like: Option<Response<()>>,
 ) -> Response<Answer> {
-    let theirs = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let theirs = theirs.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let same_encoding = MediaType::parse(theirs).and_then(|theirs| theirs.kind.encoding()) == Some(known.index.encoding);
     let plain_type = match (known.declared.family(), known.index.encoding) {
         (Family::Dm, Encoding::Xml) => "application/vnd.syncml.dm+xml",

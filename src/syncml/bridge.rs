@@ -146,7 +146,7 @@ pub fn bridge(raw: &[u8], index: &HeaderIndex, crossing: &Crossing<'_>) -> Resul
     };
     let ver_dtd = crossing.own.ver_dtd.and_then(|own| std::str::from_utf8(own).ok()).map_or(&*to.dtd, str::trim);
     field("VerDTD", index.ver_dtd, Element::VerDTD, ver_dtd);
-    field("VerProto", index.ver_proto, Element::VerProto, &to.version.to_string());
+    field("VerProto", index.ver_proto, Element::VerProto, &to.version.text());
     if let (Some(from), Some(to)) = (dtd(&from.dtd), dtd(&to.dtd))
         && to < from
     {
@@ -271,7 +271,11 @@ impl Down<'_> {
             (Element::Alert, Element::Data) if self.index.says(self.raw, field, GENERIC_ALERT) => {
                 Some(("Alert 1226", Status::OPTIONAL_FEATURE_NOT_SUPPORTED))
             }
-            (Element::Meta | Element::MetInf, Element::Type) if is_tnds(&self.index.text(self.raw, field)) => {
+            // Nearly all types are too short for it.
+            (Element::Meta | Element::MetInf, Element::Type)
+                if (field.form != Form::Literal || field.text.len() >= TNDS[0].len())
+                    && is_tnds(&self.index.text(self.raw, field)) =>
+            {
                 Some(("TNDS", Status::UNSUPPORTED_MEDIA_TYPE))
             }
             _ => None,

@@ -143,7 +143,8 @@ impl Writer {
 /// As quick-xml escapes it. Most texts have nothing of that in them, which costs less to find out here.
 fn escaped(text: &str) -> Cow<'_, str> {
     let special = |byte| matches!(byte, b'<' | b'>' | b'&' | b'\r');
-    if text.bytes().any(special) { partial_escape(text) } else { Cow::Borrowed(text) }
+    // All are looked at, which can be done for many at once.
+    if text.bytes().fold(false, |found, byte| found | special(byte)) { partial_escape(text) } else { Cow::Borrowed(text) }
 }
 
 /// A name space in the form that someone wrote it: `SYNCML:SYNCML1.2` for `syncml:SYNCML1.1` is
