@@ -72,6 +72,10 @@ def wbxml(text):
     return bytes(out)
 
 
+def encoded(text, kind):
+    return text if kind == XML else wbxml(text)
+
+
 def receive(stream):
     """The next message of HTTP, head and body; nothing at the end."""
     head = b""
