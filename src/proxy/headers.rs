@@ -198,7 +198,9 @@ pub(super) fn agree(headers: &mut HeaderMap, body: &Incoming) {
 
 /// Makes the parameters of Content-Type say what the body says.
 pub(super) fn name_versions(headers: &mut HeaderMap, forms: &Forms) {
-    let Some(theirs) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return };
+    let theirs = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    // Most have none.
+    let Some(theirs) = theirs.filter(|theirs| theirs.contains(';')) else { return };
     let ours = media_type::rewrite(theirs, &forms.version.text(), &forms.dtd);
     if ours != theirs
         && let Ok(value) = HeaderValue::try_from(ours)
