@@ -29,7 +29,7 @@ pub struct Policies {
     pub versions: VersionTable,
     /// The sites, in the order of their files' names.
     pub sites: Vec<Arc<Site>>,
-    /// Where each host's are among them.
+    /// Where each host's are among them, which have to stay there.
     pub(super) routes: Routes,
 }
 
@@ -40,7 +40,7 @@ pub struct Site {
     pub name: Arc<str>,
     /// The first 16 hexadecimal digits of the SHA-256 of its file.
     pub digest: Arc<str>,
-    /// Hosts in lower case without port; `*` matches any, `*.example.com` any below.
+    /// Hosts in lower case without port, and addresses as [`core::net`] writes them; `*` matches any, `*.example.com` any below.
     pub hosts: Vec<Box<str>>,
     /// The prefix of the paths that belong to it, matched at segment boundaries.
     pub path: Box<str>,

@@ -140,10 +140,12 @@ fn decision(headers: &mut HeaderMap, open: &Open) {
     }
 }
 
-/// What is needed of a request's head, as the server got it, when the answer cannot cross the bridge.
+/// What is needed of a request's head when the answer cannot cross the bridge.
 #[derive(Debug)]
 pub(super) struct AskedWith {
+    /// The device's own, which is told in it.
     pub(super) content_type: Option<HeaderValue>,
+    /// The rest as the server got it, which is told too.
     host: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     via: Option<HeaderValue>,

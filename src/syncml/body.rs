@@ -45,7 +45,8 @@ pub struct Plain {
     pub outer: Element,
     /// How many elements are open in it, itself among them.
     pub depth: usize,
-    /// The whole of it, when it holds a text and nothing else.
+    /// The whole of it, when it holds a text and nothing else. Without, it may hold a text all the same, which is
+    /// written in a way that is not passed so.
     pub leaf: Option<Leaf>,
 }
 

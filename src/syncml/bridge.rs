@@ -193,7 +193,7 @@ pub(super) fn renamed(theirs: &[u8], from: &str, to: &str, own: Option<&[u8]>) -
     (new != theirs).then_some(new)
 }
 
-/// Media types of a management tree in one piece (OMA-TS-DM_TNDS-V1_2_1).
+/// Media types of a management tree in one piece, the shortest first (OMA-TS-DM_TNDS-V1_2_1).
 const TNDS: [&str; 2] = ["application/vnd.syncml.dmtnds+xml", "application/vnd.syncml.dmtnds+wbxml"];
 const GENERIC_ALERT: &str = "1226";
 

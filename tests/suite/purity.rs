@@ -4,13 +4,14 @@ use std::{fs, path::Path};
 
 const PURE: [&str; 5] = ["src/syncml", "src/notification", "src/account", "src/policy", "src/session"];
 /// Addresses as data come from `core::net`, which has no sockets.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "tokio",
     "hyper",
     "tower",
     "tracing",
     "std::net",
     "{net::",
+    " net::",
     "std::fs",
     "{fs,",
     "{fs::",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::rig::{Does, Rig, Upstream, answer, message, numbered, ok, post, site};
+use crate::rig::{Does, Rig, Seen, Upstream, answer, message, nobody, numbered, ok, post, site};
 
 const XML: &str = "application/vnd.syncml.dm+xml";
 
@@ -302,27 +302,56 @@ async fn lossy_drops_what_the_old_version_has_no_word_for() {
     assert!(line["edits"].as_array().unwrap().contains(&json!("dropped:Correlator")), "{line}");
 }
 
-#[tokio::test]
-async fn a_servers_message_that_cannot_come_is_answered_for_both_sides() {
-    let upstream = Upstream::start(|seen| {
+/// A server whose first message has no equal in DM 1.1.
+async fn correlating() -> Upstream {
+    Upstream::start(|seen| {
         let first = String::from_utf8_lossy(&seen.body).contains("<MsgID>1</MsgID>");
         let body = if first { answer("1.2", "DM/1.2", CORRELATOR) } else { answer("1.2", "DM/1.2", "") };
         Does::Answer(ok(XML, body.as_bytes()))
     })
-    .await;
-    let rig = Rig::start("", &[&site(upstream.address, "[\"DM/1.2\"]", "[unsupported]\nthen = \"bridge\"")]).await;
-    let got = rig.send(post("", message("1.1", "DM/1.1").as_bytes())).await;
-    let text = got.text();
-    assert!(text.contains("<VerProto>DM/1.1</VerProto>") && text.contains("<Data>502</Data></Status><Final/>"), "{text}");
-    let line = rig.line().await;
-    assert_eq!((verdict(&line), line["detail"].clone()), (("refuse", "cannot-bridge"), json!("Correlator")));
+    .await
+}
+
+/// What it is told, when the device cannot.
+async fn told(upstream: &Upstream) -> Seen {
     for _ in 0..200 {
         if upstream.seen().len() == 2 {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    let told = String::from_utf8(upstream.seen()[1].body.clone()).unwrap();
+    upstream.seen()[1].clone()
+}
+
+#[tokio::test]
+async fn a_server_is_told_in_the_name_of_the_device_that_its_message_cannot_come() {
+    let upstream = correlating().await;
+    let urls = [nobody().await, upstream.address].map(|address| format!("\"http://{address}\"")).join(", ");
+    let policy = format!(
+        "[site]\nname = \"s\"\nhosts = [\"dm.example\"]\n[unsupported]\nthen = \"bridge\"\n[[server]]\nname = \"upstream\"\n\
+         urls = [{urls}]\nhost = \"rewrite\"\nspeaks = [\"DM/1.2\"]\n"
+    );
+    let rig = Rig::start("", &[&policy]).await;
+    let sent = String::from_utf8(post("User-Agent: phone/1\r\n", message("1.1", "DM/1.1").as_bytes())).unwrap();
+    let got = rig.send(sent.replace("dm+xml\r\n", "dm+xml;verproto=\"DM/1.1\"\r\n")).await;
+    assert_eq!(got.header("content-type"), Some("application/vnd.syncml.dm+xml;verproto=\"DM/1.1\""));
+    let line = rig.line().await;
+    let told = told(&upstream).await;
+    let said = ["host", "user-agent", "via", "protover-decision", "content-type"].map(|name| told.header(name));
+    let address = upstream.address.to_string();
+    assert_eq!(said, [Some(&*address), Some("phone/1"), Some("1.1 protover"), Some(str_of(&line, "id")), Some(XML)]);
+}
+
+#[tokio::test]
+async fn a_servers_message_that_cannot_come_is_answered_for_both_sides() {
+    let upstream = correlating().await;
+    let rig = Rig::start("", &[&site(upstream.address, "[\"DM/1.2\"]", "[unsupported]\nthen = \"bridge\"")]).await;
+    let got = rig.send(post("", message("1.1", "DM/1.1").as_bytes())).await;
+    let text = got.text();
+    assert!(text.contains("<VerProto>DM/1.1</VerProto>") && text.contains("<Data>502</Data></Status><Final/>"), "{text}");
+    let line = rig.line().await;
+    assert_eq!((verdict(&line), line["detail"].clone()), (("refuse", "cannot-bridge"), json!("Correlator")));
+    let told = String::from_utf8(told(&upstream).await.body).unwrap();
     assert!(told.contains("<VerProto>DM/1.2</VerProto>") && told.contains("<MsgID>2</MsgID>"), "{told}");
     assert!(told.contains("<CmdRef>7</CmdRef><Cmd>Exec</Cmd><Data>406</Data>") && told.contains("<Data>1223</Data>"), "{told}");
     assert!(told.contains("<Source><LocURI>IMEI:493005100592800</LocURI></Source>"), "{told}");

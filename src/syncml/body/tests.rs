@@ -1,12 +1,15 @@
 //! Holds skimming against a walk step by step.
 
+use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
 use crate::syncml::{
     answer::{aborts, answer},
     bridge::{Crossing, Obstacle, Own, bridge},
-    check, hint, scan, started_by,
+    check,
+    edit::Edits,
+    hint, scan, started_by,
     version::{Family, Version, VersionTable},
     write::Writer,
 };
@@ -172,22 +175,42 @@ fn written(like: &[u8], encoding: Encoding, body: &[Part]) -> Vec<u8> {
     writer.finish()
 }
 
-/// All that is read of a message behind SyncHdr, but for where it stands.
+/// The elements and texts of a message, as far as it can be read.
+fn content(encoding: Encoding, raw: &[u8]) -> String {
+    let index = scan(encoding, raw).unwrap();
+    let mut cursor = Cursor::body(raw, &index).unwrap();
+    let mut content = String::new();
+    while let Ok(Some(step)) = cursor.step() {
+        content += &match step {
+            Step::Start { element, .. } => format!("<{}>", element.name()),
+            Step::Text(field) => index.text(raw, field).into_owned(),
+            Step::End { element, .. } => format!("</{}>", element.name()),
+        };
+    }
+    content
+}
+
+/// All that is read of a message behind SyncHdr, and what is made of it, but for where it stands.
 fn read(encoding: Encoding, raw: &[u8]) -> String {
     let index = scan(encoding, raw).unwrap();
+    let whole = Bytes::copy_from_slice(raw);
+    let edited = |edits: &Edits| content(encoding, &edits.apply(&whole));
     let table = VersionTable::default();
     let forms = |version| table.get(version).unwrap();
     let crosses = [false, true].map(|lossy| {
         let crossing = Crossing { from: forms(Version::DM_1_2), to: forms(Version::DM_1_1), lossy, own: Own::default() };
         match bridge(raw, &index, &crossing) {
-            Ok(bridged) => bridged.names.iter().filter(|name| name.contains(':')).map(ToString::to_string).collect(),
+            Ok(bridged) => {
+                let dropped = bridged.names.iter().filter(|name| name.contains(':')).map(ToString::to_string);
+                dropped.chain([edited(&bridged.edits)]).collect()
+            }
             Err(Obstacle::Element { name, command, status, .. }) => vec![format!("{name} {command:?} {status:?}")],
             Err(Obstacle::Malformed(malformed)) => vec![format!("{:?}", malformed.problem)],
         }
     });
-    let hint = hint::status_item(raw, &index, Version::DM_1_3).is_some();
+    let hint = hint::status_item(raw, &index, Version::DM_1_3).map(|edits| edited(&edits));
     let (answer, abort, by) = (answer(raw, &index, Family::Dm), aborts(raw, &index), started_by(raw, &index));
-    format!("{crosses:?} {hint} {answer:?} {abort} {by:?} {:?}", check(raw, &index))
+    format!("{crosses:?} {hint:?} {answer:?} {abort} {by:?} {:?}", check(raw, &index))
 }
 
 proptest! {

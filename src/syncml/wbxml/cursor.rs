@@ -14,7 +14,7 @@ use crate::syncml::{
 };
 
 /// The tags with content, without attributes, that a code page names.
-const PLAIN_FIRST: u8 = CONTENT | LITERAL + 1;
+const PLAIN_FIRST: u8 = CONTENT | (LITERAL + 1);
 const PLAIN_LAST: u8 = CONTENT | CODE;
 
 /// A walk through a WBXML message.
