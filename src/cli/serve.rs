@@ -10,7 +10,7 @@ use tokio::{
 use super::Failure;
 use crate::{
     admin::{Admin, Reload, Reloaded},
-    config,
+    config::{self, Fingerprint},
     decisions::Log,
     policy::{diagnostic, site::Policies},
     server::{Inherited, Proxy, Workers},
@@ -110,7 +110,7 @@ impl Serve {
         };
         tokio::spawn(manager::watchdog(workers.others()));
         manager::ready(&serving(&proxy));
-        let mut seen = config::fingerprint(&self.policies);
+        let mut seen = Fingerprint::of(&self.policies);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
@@ -120,16 +120,16 @@ impl Serve {
                     break;
                 }
                 _ = hangup.recv() => {
-                    seen = config::fingerprint(&self.policies);
+                    seen = Fingerprint::of(&self.policies);
                     reload(&proxy, "SIGHUP");
                 }
                 _ = rotated.recv() => log.reopen(),
                 Some(told) = asked.recv() => {
-                    seen = config::fingerprint(&self.policies);
+                    seen = Fingerprint::of(&self.policies);
                     let _ = told.send(reload(&proxy, "asked by an operator"));
                 }
                 _ = look.tick() => {
-                    let now = config::fingerprint(&self.policies);
+                    let now = seen.again(&self.policies);
                     if now != seen {
                         seen = now;
                         reload(&proxy, "a file changed");

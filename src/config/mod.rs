@@ -190,26 +190,47 @@ fn each_path(policies: &mut Policies, with: &mut dyn FnMut(&mut PathBuf)) {
     }
 }
 
-/// What a folder looks like from outside: equal as long as nothing in it changed.
+/// What a folder looks like from outside, and the files that its policies refer to: equal as long as nothing in it
+/// changed. New certificates are a change too, also where a link leads to others than before. What cannot be looked
+/// at counts as absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fingerprint(Vec<(PathBuf, Seen)>);
+pub struct Fingerprint {
+    policies: Vec<(PathBuf, Seen)>,
+    refers: Vec<PathBuf>,
+    others: Vec<(PathBuf, Seen)>,
+}
 
 /// Which file it is, its size, and when it was last changed; the last by a clock that nobody can set back.
 type Seen = (u64, u64, u64, i64, i64, i64, i64);
 
-/// Looks at the policies, and at the files that they refer to: new certificates are a change too, also
-/// where a link leads to others than before. Takes well under a millisecond for ten sites, so it can be
-/// polled. What cannot be looked at counts as absent.
-#[must_use]
-pub fn fingerprint(folder: &Path) -> Fingerprint {
-    let mut paths = files(folder).unwrap_or_default();
-    if let Ok((mut policies, _)) = compiled(folder) {
-        each_path(&mut policies, &mut |path| paths.push(path.clone()));
+impl Fingerprint {
+    /// Looks at a folder.
+    #[must_use]
+    pub fn of(folder: &Path) -> Self {
+        Self::default().again(folder)
     }
+
+    /// Looks at it again. Policies are read only where their files changed: this is done every second, by a thread
+    /// that answers requests as well.
+    #[must_use]
+    pub fn again(&self, folder: &Path) -> Self {
+        let policies = seen(files(folder).unwrap_or_default());
+        let mut refers = Vec::new();
+        if policies == self.policies {
+            refers.clone_from(&self.refers);
+        } else if let Ok((mut policies, _)) = compiled(folder) {
+            each_path(&mut policies, &mut |path| refers.push(path.clone()));
+        }
+        let others = seen(refers.clone());
+        Self { policies, refers, others }
+    }
+}
+
+fn seen(paths: Vec<PathBuf>) -> Vec<(PathBuf, Seen)> {
     let look = |path: PathBuf| {
         let seen = fs::metadata(&path).ok()?;
         let times = (seen.mtime(), seen.mtime_nsec(), seen.ctime(), seen.ctime_nsec());
         Some((path, (seen.dev(), seen.ino(), seen.len(), times.0, times.1, times.2, times.3)))
     };
-    Fingerprint(paths.into_iter().filter_map(look).collect())
+    paths.into_iter().filter_map(look).collect()
 }

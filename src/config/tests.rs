@@ -59,13 +59,15 @@ fn a_mark_in_front_is_no_mistake() {
 #[test]
 fn a_fingerprint_sees_every_change() {
     let (dir, folder) = folder(&[("proxy.toml", PROXY.as_bytes()), ("a.toml", SITE.as_bytes())]);
-    let look = || fingerprint(&folder);
+    let look = || Fingerprint::of(&folder);
     let mut before = look();
     assert_eq!(look(), before);
     let mut change = |what: &dyn Fn()| {
         what();
-        assert_ne!(look(), before);
-        before = look();
+        let now = look();
+        assert_ne!(now, before);
+        assert_eq!(before.again(&folder), now);
+        before = now;
     };
     change(&|| fs::write(folder.join("b.toml"), "x").unwrap());
     change(&|| fs::remove_file(folder.join("b.toml")).unwrap());
@@ -77,4 +79,10 @@ fn a_fingerprint_sees_every_change() {
         fs::create_dir(dir.path().join("certs")).unwrap();
         fs::write(dir.path().join("certs/ca.pem"), "x").unwrap();
     });
+    fs::write(dir.path().join("certs/other.pem"), "x").unwrap();
+    change(&|| fs::write(folder.join("a.toml"), SITE.replace("ca.pem", "other.pem")).unwrap());
+    change(&|| fs::write(dir.path().join("certs/other.pem"), "yy").unwrap());
+    change(&|| fs::write(folder.join("a.toml"), "no policy").unwrap());
+    change(&|| fs::write(folder.join("a.toml"), SITE).unwrap());
+    change(&|| fs::write(dir.path().join("certs/ca.pem"), "yy").unwrap());
 }

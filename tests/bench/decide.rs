@@ -53,7 +53,7 @@ fn benches(criterion: &mut Criterion) {
     };
     for rules in [0, 100] {
         let policies = policy::compile(&sources(rules)).policies.expect("valid");
-        let site = policies.site("dm.example", "/dm").expect("there");
+        let site = &*policies.sites[policies.site("dm.example", "/dm").expect("there")];
         criterion.bench_function(&format!("decide, {rules} rules"), |bencher| {
             bencher.iter(|| decide(black_box(site), &policies.versions, black_box(&facts)));
         });
