@@ -196,7 +196,8 @@ fn each_path(policies: &mut Policies, with: &mut dyn FnMut(&mut PathBuf)) {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint {
     policies: Vec<(PathBuf, Seen)>,
-    refers: Vec<PathBuf>,
+    /// `None` while the policies cannot be read, which may pass without a change of their files.
+    refers: Option<Vec<PathBuf>>,
     others: Vec<(PathBuf, Seen)>,
 }
 
@@ -215,13 +216,14 @@ impl Fingerprint {
     #[must_use]
     pub fn again(&self, folder: &Path) -> Self {
         let policies = seen(files(folder).unwrap_or_default());
-        let mut refers = Vec::new();
-        if policies == self.policies {
-            refers.clone_from(&self.refers);
-        } else if let Ok((mut policies, _)) = compiled(folder) {
-            each_path(&mut policies, &mut |path| refers.push(path.clone()));
-        }
-        let others = seen(refers.clone());
+        let known = self.refers.as_ref().filter(|_| policies == self.policies).cloned();
+        let refers = known.or_else(|| {
+            let (mut policies, _) = compiled(folder).ok()?;
+            let mut paths = Vec::new();
+            each_path(&mut policies, &mut |path| paths.push(path.clone()));
+            Some(paths)
+        });
+        let others = seen(refers.clone().unwrap_or_default());
         Self { policies, refers, others }
     }
 }
