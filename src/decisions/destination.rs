@@ -9,6 +9,7 @@ use std::{
         unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -156,14 +157,24 @@ fn identity(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
 
+/// Another process may be in the middle of a line, as in an upgrade: then the rest is there at the next look, or some
+/// line's end. What someone left who was killed stays as it is.
 fn ends_in_half_a_line(path: &Path, found: &Metadata) -> bool {
-    if !found.is_file() || found.len() == 0 {
-        return false;
-    }
+    const LOOKS: usize = 10;
+    found.is_file()
+        && (0..LOOKS).all(|look| {
+            if look > 0 {
+                thread::sleep(Duration::from_millis(5));
+            }
+            last_byte(path).is_ok_and(|last| last != b'\n')
+        })
+}
+
+/// Of a file that is not empty.
+fn last_byte(path: &Path) -> io::Result<u8> {
+    let mut file = File::open(path)?;
     let mut last = [0];
-    let read = File::open(path).and_then(|mut file| {
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)
-    });
-    read.is_ok() && last != [b'\n']
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last[0])
 }

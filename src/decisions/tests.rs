@@ -2,7 +2,7 @@ mod destinations;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, PipeReader, Read, pipe},
+    io::{BufRead, BufReader, PipeReader, Read, Write, pipe},
     os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,

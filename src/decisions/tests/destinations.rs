@@ -155,6 +155,26 @@ fn a_rotated_file_is_opened_again() {
 }
 
 #[test]
+fn a_line_that_another_process_is_writing_is_not_mended() {
+    let folder = folder();
+    let path = folder.path().join("log");
+    fs::write(&path, "{\"ts\":").unwrap();
+    let other = thread::spawn({
+        let path = path.clone();
+        move || {
+            thread::sleep(Duration::from_millis(2));
+            fs::OpenOptions::new().append(true).open(path).unwrap().write_all(b"1}\n").unwrap();
+        }
+    });
+    let log = Log::start(&to(&path)).unwrap();
+    other.join().unwrap();
+    open(&log).finish();
+    drop(log);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("{\"ts\":1}\n{") && text.ends_with("}\n"), "{text}");
+}
+
+#[test]
 fn a_file_is_appended_to_private_and_mended() {
     use std::os::unix::fs::PermissionsExt;
     let folder = folder();
