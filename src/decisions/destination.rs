@@ -159,6 +159,7 @@ fn identity(found: &Metadata) -> (u64, u64) {
 
 /// Another process may be in the middle of a line, as in an upgrade: then the rest is there at the next look, or some
 /// line's end. What someone left who was killed stays as it is.
+#[expect(clippy::disallowed_methods, reason = "at the start, or on the log's own thread")]
 fn ends_in_half_a_line(path: &Path, found: &Metadata) -> bool {
     const LOOKS: usize = 10;
     found.is_file()

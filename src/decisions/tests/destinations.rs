@@ -155,6 +155,7 @@ fn a_rotated_file_is_opened_again() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a thread of its own")]
 fn a_line_that_another_process_is_writing_is_not_mended() {
     let folder = folder();
     let path = folder.path().join("log");
