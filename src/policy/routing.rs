@@ -38,13 +38,16 @@ impl Routes {
     /// The sites of the pattern that names a host best.
     fn of_host(&self, host: &str) -> &[usize] {
         let host = canonical(host);
-        let below = || {
-            let end = host.len().saturating_sub(self.longest);
-            let dots = host.bytes().enumerate().skip(end).filter(|(_, byte)| *byte == b'.').map(|(at, _)| at);
-            // Something stands before the dot. An address is not below anything.
-            dots.filter(|at| *at > 0 && !host.contains(':')).find_map(|at| self.below.get(host.get(at..)?))
-        };
+        // An address is not below anything.
+        let below = || if host.contains(':') { None } else { self.below(&host) };
         self.exact.get(&*host).or_else(below).unwrap_or(&self.any)
+    }
+
+    /// Those of the longest suffix. Something stands before its dot.
+    fn below(&self, host: &str) -> Option<&Vec<usize>> {
+        let first = host.len().saturating_sub(self.longest).max(1);
+        let dots = host.bytes().enumerate().skip(first).filter(|(_, byte)| *byte == b'.');
+        dots.map(|(at, _)| at).find_map(|at| self.below.get(host.get(at..)?))
     }
 }
 
